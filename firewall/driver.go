@@ -1,0 +1,27 @@
+package firewall
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Driver keeps a Ruleset in one kernel facility. Its methods are for one goroutine at a time, except that Probe and
+// Counters may be called beside any other. The two drivers pass the same suite, firewall/conformance.
+type Driver interface {
+	// Name is "nft" or "iptables".
+	Name() string
+	// Render says what Apply would put there; it reads nothing. An Off ruleset renders to the empty listing.
+	Render(rs *Ruleset) (Listing, error)
+	// Observe reads what is there now. It never reads the elements of a big set.
+	Observe(ctx context.Context) (Listing, error)
+	// Apply makes the kernel agree with rs and may be called any number of times with the same. At no moment does a
+	// packet pass that neither the old nor the new ruleset admits. An error does not mean that nothing changed: Observe
+	// tells. Off removes every trace of ours. Foreign tables, chains and rules are never touched; hooks that are already
+	// in place keep their position.
+	Apply(ctx context.Context, rs *Ruleset) error
+	// Probe reports whether the kernel holds a in the set, by the name it has in a Listing without its family digit:
+	// "allow", "bans", "blocks", "feeds", "geo0".
+	Probe(ctx context.Context, set string, a netip.Addr) (bool, error)
+	// Counters reads the counters of refused packets.
+	Counters(ctx context.Context) ([]Counter, error)
+}
