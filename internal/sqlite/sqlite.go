@@ -115,6 +115,30 @@ func (db *DB) check(ctx context.Context) error {
 	return nil
 }
 
+// Schema creates the tables of a database that has none and marks it with version. A database of another version is
+// refused, not touched. An existing one is not written to.
+func (db *DB) Schema(ctx context.Context, version int, statements string) error {
+	var have int
+	if err := db.Write.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return db.Explain("open", err)
+	}
+	switch have {
+	case version:
+		return nil
+	case 0:
+		tx, err := db.Write.BeginTx(ctx, nil)
+		if err != nil {
+			return db.Explain("open", err)
+		}
+		defer func() { _ = tx.Rollback() }() // no effect after a commit
+		if _, err := tx.ExecContext(ctx, statements+fmt.Sprintf("\nPRAGMA user_version = %d;", version)); err != nil {
+			return db.Explain("create tables in", err)
+		}
+		return db.Explain("create tables in", tx.Commit())
+	}
+	return fmt.Errorf("open database %s: it has schema version %d, this program knows %d; use the program that wrote it", db.path, have, version)
+}
+
 // Close releases the database. The file is complete without its WAL afterwards.
 func (db *DB) Close() error {
 	var errs []error

@@ -16,14 +16,13 @@ const keyframeEvery = 50
 // schema of the database. A revision is prefix bytes and suffix bytes of the one before with data in between, or, where
 // full is 1, data alone. Times are nanoseconds since 1970, 0 for none.
 const schema = `
-CREATE TABLE IF NOT EXISTS revisions (
+CREATE TABLE revisions (
 	id INTEGER PRIMARY KEY, time INTEGER NOT NULL, actor TEXT NOT NULL, source TEXT NOT NULL, summary TEXT NOT NULL,
 	parent INTEGER NOT NULL, deadline INTEGER NOT NULL, predecessor INTEGER NOT NULL, first INTEGER NOT NULL,
 	settled TEXT NOT NULL, settled_by TEXT NOT NULL,
 	full INTEGER NOT NULL, prefix INTEGER NOT NULL, suffix INTEGER NOT NULL, data BLOB NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS revisions_full ON revisions (id) WHERE full = 1;
-PRAGMA user_version = 1;`
+CREATE INDEX revisions_full ON revisions (id) WHERE full = 1;`
 
 const columns = "id, time, actor, source, summary, parent, deadline, predecessor, first, settled, settled_by"
 

@@ -72,8 +72,8 @@ func Open(ctx context.Context, path string, c Config) (*Store, error) {
 
 // load reads the current document, or makes the first one.
 func (s *Store) load(ctx context.Context, first func() State) error {
-	if _, err := s.db.Write.ExecContext(ctx, schema); err != nil {
-		return s.db.Explain("open", err)
+	if err := s.db.Schema(ctx, 1, schema); err != nil {
+		return err
 	}
 	var last int64
 	if err := s.db.Write.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM revisions").Scan(&last); err != nil {
