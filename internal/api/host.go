@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/state"
 )
@@ -27,7 +28,7 @@ type Change struct {
 	// Edit changes the document; an error refuses the change.
 	Edit func(*state.State) error
 	// Cut are addresses whose open connections are ended when the change is in force.
-	Cut []netip.Prefix
+	Cut []ranges.Range
 }
 
 // Host is what the API needs of the daemon. Errors that wrap ErrInvalid, ErrNotFound, ErrConflict, ErrProvisional or

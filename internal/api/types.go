@@ -83,8 +83,9 @@ type Revision struct {
 	Source  string    `json:"source,omitempty"`
 	Summary string    `json:"summary"`
 	Parent  int64     `json:"parent,omitempty"`
-	// Deadline is set for a change that waits, or waited, for a confirmation.
+	// Deadline is set for a change that waits, or waited, for a confirmation; Settled says how that ended.
 	Deadline time.Time `json:"deadline,omitzero"`
+	Settled  string    `json:"settled,omitempty" doc:"confirmed, reverted, or empty while it waits."`
 }
 
 // Ban is one banned source.
