@@ -24,7 +24,8 @@ type Change struct {
 	Caller  Caller
 	Options Options
 	// Action is the name of the activity record, Object what it concerns, Summary one line for the history.
-	Action, Object, Summary string
+	Action          activity.Action
+	Object, Summary string
 	// Edit changes the document; an error refuses the change.
 	Edit func(*state.State) error
 	// Cut are addresses whose open connections are ended when the change is in force.
@@ -70,7 +71,7 @@ type Host interface {
 
 	Activity(ctx context.Context, f activity.Filter) ([]activity.Record, error)
 	FollowActivity(ctx context.Context, f activity.Filter, send func(activity.Record) error) error
-	VerifyActivity(ctx context.Context) (Verification, error)
+	VerifyActivity(ctx context.Context) (activity.Report, error)
 }
 
 // Document is the whole state as JSON, for requests that carry one.

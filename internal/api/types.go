@@ -194,15 +194,6 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// Verification is the outcome of checking the activity log's chain.
-type Verification struct {
-	OK       bool     `json:"ok"`
-	Records  int64    `json:"records"`
-	First    int64    `json:"first"`
-	Last     int64    `json:"last"`
-	Problems []string `json:"problems,omitempty"`
-}
-
 // Preset is a feed that is known by name.
 type Preset struct {
 	Name        string `json:"name"`

@@ -67,9 +67,8 @@ func (d *Daemon) propose(ctx context.Context, c api.Change) (*proposal, error) {
 	if err := d.lists.prepare(ctx, &p.after.Firewall); err != nil {
 		return nil, err
 	}
-	facts := d.facts()
 	for i, s := range []*state.State{&p.before, &p.after} {
-		want, err := host.Compile(s, facts)
+		want, err := host.Compile(s, d.facts(&s.Firewall))
 		if err != nil {
 			return nil, err
 		}

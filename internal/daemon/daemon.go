@@ -220,9 +220,9 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// facts are what the document's meaning depends on, at this moment.
-func (d *Daemon) facts() host.Facts {
-	feeds, geo := d.lists.sets()
+// facts are what the meaning of a policy depends on, at this moment.
+func (d *Daemon) facts(p *firewall.Policy) host.Facts {
+	feeds, geo := d.lists.sets(p)
 	return host.Facts{Now: d.now(), OwnAddresses: d.addresses(), Bans: d.bans.timed(), Feeds: feeds, Geo: geo}
 }
 

@@ -162,7 +162,7 @@ func (p *packetFilter) state() (driver string, inForce *firewall.Ruleset, checke
 // compile is the ruleset for a document with the facts of the moment.
 func (d *Daemon) compile() (*firewall.Ruleset, string, error) {
 	s, _ := d.store.Current()
-	want, err := host.Compile(&s, d.facts())
+	want, err := host.Compile(&s, d.facts(&s.Firewall))
 	if err != nil {
 		return nil, "", err
 	}

@@ -16,7 +16,7 @@ import (
 func (d *Daemon) Status(context.Context) (api.Status, error) {
 	s, rev := d.store.Current()
 	driver, inForce, checked := d.filter.state()
-	feeds, geo := d.lists.sets()
+	feeds, geo := d.lists.sets(&s.Firewall)
 	out := api.Status{
 		Version: d.cfg.Version, Started: d.started, Revision: rev.ID, Conditions: d.health.List(),
 		Firewall: api.FirewallStatus{Enabled: !s.Firewall.Disabled, Driver: driver, Verified: inForce != nil && !d.inTrouble(), Checked: checked},
