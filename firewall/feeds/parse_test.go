@@ -145,7 +145,7 @@ func FuzzParse(f *testing.F) {
 			t.Error(err)
 		}
 		for _, r := range again {
-			for _, bad := range Reserved() {
+			for _, bad := range ranges.Reserved() {
 				if r.Overlaps(bad) {
 					t.Errorf("%v overlaps reserved %v", r, bad)
 				}

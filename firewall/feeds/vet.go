@@ -3,7 +3,6 @@ package feeds
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/platformd/platformd/firewall/ranges"
@@ -90,8 +89,8 @@ func Vet(s ranges.Seq, cfg VetConfig) *Vetting {
 		cfg.Max = 2_000_000
 	}
 	v := &Vetting{cfg: cfg, in: s, report: Report{Dropped: map[string]int{}}}
-	for _, sp := range specials() {
-		v.protect([]ranges.Range{ranges.Of(netip.MustParsePrefix(sp.prefix))}, sp.name, kindReserved)
+	for _, s := range ranges.Specials() {
+		v.protected = append(v.protected, protected{s.Range, s.Name, kindReserved})
 	}
 	k := kindCut
 	if cfg.KeepProtected {
