@@ -17,8 +17,9 @@ import (
 	"github.com/platformd/platformd/firewall/ranges"
 )
 
-// visits bounds the walk of the tree by networks: real files have below ten million, a crafted one could have 2^128.
-const visits = 30_000_000
+// visits bounds the walk of the tree, by records allowed: a crafted tree that refers to itself has 2^128 networks, most of
+// them without data, which is why those are walked here too.
+const visits = 8
 
 // Read reads a whole file. A damaged one is an error, also where the library panics.
 func Read(r io.Reader, lim geo.Limits) (s geo.Seq, stats geo.Stats, err error) {
@@ -43,12 +44,15 @@ func Read(r io.Reader, lim geo.Limits) (s geo.Seq, stats geo.Stats, err error) {
 	b := geo.NewBuilder(geo.MMDB, lim)
 	codes := map[uintptr]string{} // by the place of a record: many networks share one
 	n := 0
-	for res := range db.Networks() {
+	for res := range db.Networks(maxminddb.IncludeNetworksWithoutData()) {
 		if err := res.Err(); err != nil {
 			return nil, b.Stats, fmt.Errorf("read MaxMind DB: %w: %w", geo.ErrFormat, err)
 		}
-		if n++; n > visits {
-			return nil, b.Stats, fmt.Errorf("read MaxMind DB: %w: more than %d networks", geo.ErrTooLarge, visits)
+		if n++; n > visits*lim.Records {
+			return nil, b.Stats, fmt.Errorf("read MaxMind DB: %w: more than %d networks", geo.ErrTooLarge, visits*lim.Records)
+		}
+		if !res.Found() {
+			continue
 		}
 		code, ok := codes[res.Offset()]
 		if !ok {

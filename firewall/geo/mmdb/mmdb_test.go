@@ -126,7 +126,7 @@ func TestReadRefuses(t *testing.T) {
 	if _, _, err := Read(bytes.NewReader(good), geo.Limits{Bytes: 100}); !errors.Is(err, geo.ErrTooLarge) {
 		t.Errorf("large: got %v", err)
 	}
-	if _, _, err := Read(bytes.NewReader(good), geo.Limits{Records: 2}); !errors.Is(err, geo.ErrTooLarge) {
+	if _, _, err := Read(bytes.NewReader(good), geo.Limits{Records: 3}); !errors.Is(err, geo.ErrTooLarge) {
 		t.Errorf("many records: got %v", err)
 	}
 }
