@@ -196,8 +196,7 @@ type Finding struct {
 
 // Preset is a feed that is known by name.
 type Preset struct {
-	Name        string `json:"name"`
-	Source      string `json:"source"`
-	Format      string `json:"format"`
-	Description string `json:"description"`
+	firewall.Feed
+	Title string `json:"title"`
+	Note  string `json:"note" doc:"What it lists, and the terms of its maintainer."`
 }

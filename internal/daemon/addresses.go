@@ -65,7 +65,7 @@ func (d *Daemon) housekeep(ctx context.Context) error {
 		settings := s.Settings.WithDefaults()
 		_, err := d.store.Prune(ctx)
 		if err == nil {
-			err = d.activity.Prune(ctx, d.now().AddDate(0, 0, -settings.ActivityDays))
+			_, err = d.activity.Prune(ctx, d.now().AddDate(0, 0, -settings.ActivityDays))
 		}
 		if err != nil && ctx.Err() == nil {
 			d.health.Set(health.Condition{ID: "retention", Severity: health.Warning, Message: "old records could not be removed: " + err.Error()})

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/platformd/platformd/internal/api"
 )
 
 // Asker is where the person sits who makes a change.
@@ -23,6 +25,15 @@ func (a Asker) String() string {
 		return "local"
 	}
 	return a.Address.String()
+}
+
+// asker finds out where a caller sits. The API has found the address already; the port is what it does not carry.
+func (d *Daemon) asker(c api.Caller) Asker {
+	a := askerOf("/proc", c.PID)
+	if from, err := netip.ParseAddr(c.Source); err == nil && from != a.Address {
+		return Asker{Address: from}
+	}
+	return a
 }
 
 // maxAncestors bounds the walk up the process tree.

@@ -239,7 +239,7 @@ func (d *Daemon) UpdateFeeds(ctx context.Context, by api.Caller, names []string,
 func (d *Daemon) Presets() []api.Preset {
 	var out []api.Preset
 	for _, p := range feeds.Presets() {
-		out = append(out, api.Preset{Name: p.Name, Source: p.URL, Format: p.Format, Description: p.About})
+		out = append(out, api.Preset{Feed: p.Feed, Title: p.Title, Note: p.Note})
 	}
 	return out
 }
