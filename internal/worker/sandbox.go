@@ -37,7 +37,7 @@ func confine() (weak []string, err error) {
 		return nil, fmt.Errorf("set not dumpable: %w", err)
 	}
 	if err := everyThread(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
-		return nil, fmt.Errorf("set no_new_privs: %w", err)
+		return nil, fmt.Errorf("set no_new_privs (possible only in a program built with CGO_ENABLED=0): %w", err)
 	}
 	if os.Geteuid() == 0 {
 		weak = append(weak, "runs as root")
