@@ -24,7 +24,7 @@ func misbehave(mode string) int {
 	good := func() { ranges.Encode(out, ranges.FromSlice([]ranges.Range{})) }
 	switch mode {
 	case "state": // reports how it was started
-		confine()
+		confine(true)
 		confineFiles(os.Args[3] == "network")
 		fmt.Printf(`{"error":%q}`, state())
 	case "chatty":
@@ -74,13 +74,13 @@ func misbehave(mode string) int {
 		ranges.Encode(out, ranges.FromSlice(rs))
 		fmt.Print(`{}`)
 	case "busy":
-		confine()
+		confine(true)
 		lower(unix.RLIMIT_CPU, 1)
 		for {
 			continue
 		}
 	case "memory":
-		confine()
+		confine(true)
 		var keep [][]byte
 		for range 64 { // 8 GiB
 			b := make([]byte, 128<<20)
@@ -91,7 +91,7 @@ func misbehave(mode string) int {
 		}
 		fmt.Printf(`{"error":"held %d blocks"}`, len(keep))
 	case "disk":
-		confine()
+		confine(true)
 		b := make([]byte, 1<<20)
 		for range limitFile>>20 + 1 {
 			if _, err := out.Write(b); err != nil {

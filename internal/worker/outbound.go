@@ -22,7 +22,7 @@ import (
 // descriptors that Pool gives.
 func Outbound(stdin io.Reader, stdout, stderr io.Writer) int {
 	unix.Close(fdExe)
-	weak, err := confine()
+	weak, err := confine(true)
 	if err != nil {
 		fmt.Fprintln(stderr, "confine worker:", err)
 		return 1

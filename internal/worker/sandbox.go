@@ -22,13 +22,16 @@ const (
 )
 
 // confine gives up what the process will never need, for good. What it cannot give up is an error, except where the parent
-// could not help it: then it is said in words.
-func confine() (weak []string, err error) {
+// could not help it: then it is said in words. A process that runs for ever is not bounded in CPU time.
+func confine(bounded bool) (weak []string, err error) {
 	for _, l := range []struct {
 		what int
 		most uint64
 	}{{unix.RLIMIT_AS, limitAS}, {unix.RLIMIT_DATA, limitData}, {unix.RLIMIT_FSIZE, limitFile}, {unix.RLIMIT_NOFILE, limitFiles},
 		{unix.RLIMIT_CPU, limitCPU}, {unix.RLIMIT_CORE, 0}} {
+		if l.what == unix.RLIMIT_CPU && !bounded {
+			continue
+		}
 		if err := lower(l.what, l.most); err != nil {
 			return nil, fmt.Errorf("set resource limit %d: %w", l.what, err)
 		}
