@@ -46,7 +46,7 @@ func TestSourcesAndFilter(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		tp := nstest.NewTopology(t)
 		tp.Host.Serve(t, "tcp", 7)
-		tp.Nft(t, `table inet x { chain in { type filter hook input priority 0; ip saddr 192.0.2.7 drop; ip6 saddr 2001:db8:ffff::7 drop; }; }`)
+		tp.Nft(t, `table inet x { chain in { type filter hook input priority 0; ip saddr 192.0.2.7 drop; meta l4proto { tcp, udp } ip6 saddr 2001:db8:ffff::7 drop; }; }`)
 		for i, s := range []string{"192.0.2.7", "2001:db8:ffff::7", "192.0.2.8", "2001:db8:ffff::8"} {
 			src := netip.MustParseAddr(s)
 			tp.AddSource(t, tp.Client1, src)
