@@ -163,7 +163,7 @@ func classify(err error) (Result, bool) {
 		return Open, true
 	case errors.Is(err, unix.ECONNREFUSED):
 		return Refused, true
-	case errors.As(err, &ne) && ne.Timeout():
+	case errors.As(err, &ne) && ne.Timeout(), errors.Is(err, unix.EPERM): // EPERM: our own output policy
 		return Filtered, true
 	}
 	return Filtered, false
