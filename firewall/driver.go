@@ -25,3 +25,16 @@ type Driver interface {
 	// Counters reads the counters of refused packets.
 	Counters(ctx context.Context) ([]Counter, error)
 }
+
+// Watcher is a driver that can say at once that somebody else may have changed the kernel.
+type Watcher interface {
+	// Watch calls report for each change by another program until ctx ends, and returns ctx's error then. Changes by the
+	// driver itself are not reported.
+	Watch(ctx context.Context, report func(ChangedBy)) error
+}
+
+// ChangedBy names the program that changed the kernel's tables, as far as the kernel says; the zero value is unknown.
+type ChangedBy struct {
+	PID     uint32 `json:"pid,omitempty"`
+	Program string `json:"program,omitempty"`
+}

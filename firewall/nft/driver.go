@@ -1,0 +1,169 @@
+// Package nft keeps a firewall.Ruleset in the nftables table "inet platform", and touches nothing else.
+//
+// A ruleset is spelled in three small stages: vocabulary.go has the statements, spec.go and its neighbours say which
+// chains, rules and sets a ruleset needs, apply.go puts the difference into the kernel. Rules are few; whatever grows is a
+// set. Sets that are replaced as a whole have generations: the next one is created, filled and verified while no rule
+// refers to it, and one transaction switches the rules and removes the old one, so that there is no packet that sees a
+// half-filled set. Bans are changed in place, because a hash set allows it.
+//
+// The package never flushes the ruleset, never reads the members of a big set, and never trusts that an error means that
+// nothing has changed: Observe tells.
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+
+	"github.com/platformd/platformd/firewall"
+)
+
+// tableName is the one table, of family inet, that is ours.
+const tableName = "platform"
+
+func table() *nftables.Table {
+	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
+}
+
+// Driver implements firewall.Driver for the network namespace that the process is in.
+type Driver struct{}
+
+// New checks that the kernel has nftables.
+func New() (*Driver, error) {
+	d := &Driver{}
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if _, err := generation(c); err != nil {
+		return nil, fmt.Errorf("nftables is not usable (kernel without it, or no CAP_NET_ADMIN): %w", err)
+	}
+	return d, nil
+}
+
+// Name implements firewall.Driver.
+func (d *Driver) Name() string { return "nft" }
+
+// Render implements firewall.Driver.
+func (d *Driver) Render(rs *firewall.Ruleset) (firewall.Listing, error) {
+	return newSpec(rs).listing(), nil
+}
+
+// Observe implements firewall.Driver.
+func (d *Driver) Observe(context.Context) (firewall.Listing, error) {
+	s, err := d.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return s.listing(), nil
+}
+
+func (d *Driver) snapshot() (*snapshot, error) {
+	c, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	nc, err := nftables.New(nftables.WithSockOptions(setBuffers))
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	return observe(c, nc)
+}
+
+// Probe implements firewall.Driver.
+func (d *Driver) Probe(_ context.Context, name string, a netip.Addr) (bool, error) {
+	c, err := dial()
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	f := ip4
+	if a.Is6() {
+		f = ip6
+	}
+	if name == "bans" && a.Is6() {
+		a = netip.PrefixFrom(a, 64).Masked().Addr()
+	}
+	sets, err := listSets(c)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range sets {
+		if l := logicalName(s.name); l == name+f.digit || l == name+"_"+f.digit {
+			found, err := contains(c, s.name, a)
+			if found || err != nil {
+				return found, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// Counters implements firewall.Driver.
+func (d *Driver) Counters(context.Context) ([]firewall.Counter, error) {
+	nc, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	objs, err := nc.GetObjects(table())
+	if err != nil {
+		return nil, fmt.Errorf("read counters: %w", err)
+	}
+	var out []firewall.Counter
+	for _, o := range objs {
+		if c, ok := o.(*nftables.CounterObj); ok {
+			out = append(out, firewall.Counter{Reason: reasonOf(c.Name), Packets: c.Packets, Bytes: c.Bytes})
+		}
+	}
+	slices.SortFunc(out, func(a, b firewall.Counter) int { return strings.Compare(string(a.Reason), string(b.Reason)) })
+	return out, nil
+}
+
+// reasonOf undoes word for a reason: "limit_mail_relay" is "limit:mail-relay".
+func reasonOf(counter string) firewall.Reason {
+	class, object, ok := strings.Cut(counter, "_")
+	if !ok {
+		return firewall.Reason(counter)
+	}
+	return firewall.Reason(class).Of(strings.ReplaceAll(object, "_", "-"))
+}
+
+// Apply implements firewall.Driver.
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+	have, err := observe(c, nc)
+	if err != nil {
+		return err
+	}
+	if rs.Off {
+		if !have.exists {
+			return nil
+		}
+		nc.DelTable(table())
+		if err := nc.Flush(); err != nil {
+			return fmt.Errorf("delete table inet %s: %w", tableName, err)
+		}
+		return nil
+	}
+	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}}
+	if err := a.prepare(ctx); err != nil {
+		return errors.Join(err, a.abandon())
+	}
+	return a.switchOver()
+}
