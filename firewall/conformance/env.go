@@ -40,8 +40,11 @@ func (e *env) apply(rs *firewall.Ruleset) {
 // agrees checks that what is in the kernel is what rs renders to.
 func (e *env) agrees(rs *firewall.Ruleset) {
 	e.Helper()
-	for _, c := range e.diff(rs) {
+	for i, c := range e.diff(rs) {
 		e.Errorf("after apply: %v", c)
+		if i == 9 {
+			e.Fatal("and more")
+		}
 	}
 }
 
