@@ -25,7 +25,7 @@ type testCase struct {
 // Run runs the whole suite, one subtest per case.
 func Run(t *testing.T, newDriver New) {
 	for _, group := range [][]testCase{
-		portCases(), icmpCases(),
+		portCases(), icmpCases(), blockCases(), listCases(), limitCases(), forwardCases(),
 	} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {

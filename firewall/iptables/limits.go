@@ -113,7 +113,7 @@ func (b *builder) hashlimit(mt firewall.Meter, name string) []string {
 	}
 	expire := refill(mt.Limit).Milliseconds() + 1001 // never exactly a unit, which iptables-save would not print
 	return m("-m hashlimit --hashlimit-above %s --hashlimit-burst %d --hashlimit-mode srcip --hashlimit-name %s%s%s --hashlimit-htable-size %d --hashlimit-htable-max %d --hashlimit-htable-expire %d%s",
-		rate, mt.Limit.Tokens(), setPrefix, name, b.digit, buckets(mt.Sources), 4*mt.Sources+1024, expire, srcmask)
+		rate, mt.Limit.Tokens(), setPrefix, name, b.digit, buckets(mt.Sources), min(4*mt.Sources+1024, 1<<20), expire, srcmask)
 }
 
 // buckets is a size for hashlimit's table: at most 65,536, at least 16.

@@ -10,24 +10,31 @@ import (
 
 // Publish makes a port of the host reach a port of the container, for IPv4 and IPv6, in the way Docker does: destination
 // NAT for what is addressed to the host and does not come from the bridge, masquerading for what leaves the container. The
-// rules are somebody else's as far as the code under test is concerned, and live in tables of their own.
+// rules are somebody else's as far as the code under test is concerned, and live in tables of their own. It is called once
+// for each topology; PublishAnother adds to it.
 func (tp *Topology) Publish(t testing.TB, proto string, hostPort, containerPort uint16) {
 	t.Helper()
-	for _, f := range []struct {
-		family, subnet string
-		to             netip.Addr
-	}{{"ip", "172.30.0.0/24", tp.Container.V4}, {"ip6", "fd00:30::/64", tp.Container.V6}} {
+	for family, subnet := range map[string]string{"ip": "172.30.0.0/24", "ip6": "fd00:30::/64"} {
 		tp.Nft(t, fmt.Sprintf(`
 			table %[1]s dockerlike {
 				chain prerouting {
 					type nat hook prerouting priority -100;
-					iifname != "%[2]s" fib daddr type local %[3]s dport %[4]d dnat to %[5]v
 				}
 				chain postrouting {
 					type nat hook postrouting priority 100;
-					%[1]s saddr %[6]s oifname != "%[2]s" masquerade
+					%[1]s saddr %[2]s oifname != "%[3]s" masquerade
 				}
-			}`, f.family, Bridge, proto, hostPort, netip.AddrPortFrom(f.to, containerPort), f.subnet))
+			}`, family, subnet, Bridge))
+	}
+	tp.PublishAnother(t, proto, hostPort, containerPort)
+}
+
+// PublishAnother publishes one more port.
+func (tp *Topology) PublishAnother(t testing.TB, proto string, hostPort, containerPort uint16) {
+	t.Helper()
+	for i, family := range []string{"ip", "ip6"} {
+		tp.Nft(t, fmt.Sprintf("add rule %s dockerlike prerouting iifname != %q fib daddr type local %s dport %d dnat to %v\n",
+			family, Bridge, proto, hostPort, netip.AddrPortFrom(tp.Container.Addrs()[i], containerPort)))
 	}
 }
 
