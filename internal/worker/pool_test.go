@@ -3,6 +3,8 @@ package worker
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -166,6 +168,25 @@ func TestFetchFeedFailures(t *testing.T) {
 				t.Error("a failed job has ranges")
 			}
 		})
+	}
+}
+
+func TestConfinedFetchCanResolveAndVerify(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "8.8.8.8\n") })
+	plain := httptest.NewServer(handler)
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains about the client that hangs up
+	secure.StartTLS()
+	defer secure.Close()
+	p := pool(t)
+	res, err := p.Run(t.Context(), Job{Kind: FetchFeed, Source: strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)})
+	if err != nil || collect(t, res) != "8.8.8.8" || res.Close() != nil {
+		t.Errorf("by name: got %v", err)
+	}
+	_, err = p.Run(t.Context(), Job{Kind: FetchFeed, Source: secure.URL})
+	if err == nil || !strings.Contains(err.Error(), "signed by unknown authority") || strings.Contains(err.Error(), "system roots") {
+		t.Errorf("test certificate: got %v", err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // of it; data is what it can write to.
 const (
 	limitAS    = 4 << 30
-	limitData  = 1 << 30
+	limitData  = 768 << 20
 	limitFile  = 256 << 20
 	limitFiles = 64
 	limitCPU   = 60 // seconds; a full-size file of country data takes one
