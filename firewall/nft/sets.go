@@ -138,6 +138,7 @@ func ofFamily(in []firewall.Timed, v6 bool) []firewall.Timed {
 			out = append(out, t)
 		}
 	}
+	slices.SortFunc(out, func(a, b firewall.Timed) int { return a.Range.Compare(b.Range) })
 	return out
 }
 

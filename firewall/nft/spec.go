@@ -188,6 +188,7 @@ func protocolsOf(p firewall.Protocol) []firewall.Protocol {
 // itself is sending to would stay connected, because its outgoing packets make a new entry in connection tracking.
 func (s *spec) destinations(*firewall.Ruleset) {
 	c := s.chain("destinations", nil, "new flows to what is blocked")
+	c.add("neighbours", icmp6("133-136", 133, 136), leave()) // a router in a blocked range must stay reachable
 	c.addBoth("allow", func(f family) []stmt { return []stmt{daddr(f, "allow"), leave()} })
 	ban, block := s.refuse(firewall.ReasonBan), s.refuse(firewall.ReasonBlock)
 	c.add("bans4", daddr(ip4, "bans"), goTo(ban))
