@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,7 +50,7 @@ func SmallDisk(t *testing.T, size int, fn func(dir string)) {
 // Fill leaves the disk that dir lies on without a free byte, until the function it returns is called.
 func Fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
+	f, err := os.CreateTemp(dir, "filler")
 	if err != nil {
 		t.Fatal(err)
 	}
