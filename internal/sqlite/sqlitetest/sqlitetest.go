@@ -128,6 +128,7 @@ func again(t *testing.T) *exec.Cmd {
 		t.Fatal("only a top-level test can be run again in a process of its own")
 	}
 	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	// A killed child cannot remove its files; they lie below ours.
+	cmd.Env = append(os.Environ(), inside+"="+t.Name(), "TMPDIR="+t.TempDir())
 	return cmd
 }
