@@ -172,8 +172,10 @@ func TestDockerUser(t *testing.T) {
 	})
 }
 
-func TestRepairsNft(t *testing.T)    { conformance.RunRepairs(t, newDriver("nft"), tampers("nft")) }
-func TestRepairsLegacy(t *testing.T) { conformance.RunRepairs(t, newDriver("legacy"), tampers("legacy")) }
+func TestRepairsNft(t *testing.T) { conformance.RunRepairs(t, newDriver("nft"), tampers("nft")) }
+func TestRepairsLegacy(t *testing.T) {
+	conformance.RunRepairs(t, newDriver("legacy"), tampers("legacy"))
+}
 
 func tampers(variant string) []conformance.Tamper {
 	run := func(name string, commands ...string) conformance.Tamper {
