@@ -173,7 +173,7 @@ func TestLimitRate(t *testing.T) {
 
 func TestNamesFit(t *testing.T) {
 	long := strings.Repeat("x", 32)
-	for _, c := range []struct{ prefix, name string }{{chainPrefix, "limit:" + long}, {limitPrefix, long}, {chainPrefix, "ban"}} {
+	for _, c := range []struct{ prefix, name string }{{dropPrefix, "limit:" + long}, {limitPrefix, long}, {dropPrefix, "ban"}} {
 		if got := chainName(c.prefix, c.name); len(got) > 28 || !ours(got) {
 			t.Errorf("chain %q: %d characters, want at most 28 and our prefix", got, len(got))
 		}
