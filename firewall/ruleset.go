@@ -16,7 +16,7 @@ type Ruleset struct {
 	Allow    []ranges.Range `json:"allow,omitempty"`
 	Bans     []Timed        `json:"bans,omitempty"`   // single IPv4 addresses and IPv6 /64s, none of them overlapping Allow
 	Blocks   []Timed        `json:"blocks,omitempty"` // disjoint; Allow is not subtracted, the driver checks Allow first
-	Feeds    BigSet         `json:"feeds,omitzero"` // new flows from and to these; flows from bridges by destination only
+	Feeds    BigSet         `json:"feeds,omitzero"`   // new flows from and to these; flows from bridges by destination only
 	Geo      []GeoScope     `json:"geo,omitempty"`
 	Services []Service      `json:"services,omitempty"`
 	Meters   []Meter        `json:"meters,omitempty"` // every limit class that a service or Echo names, by name
