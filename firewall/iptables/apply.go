@@ -23,19 +23,39 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
 	if err != nil {
 		return fmt.Errorf("iptables: apply: %w", err)
 	}
-	k, err := d.read(ctx)
-	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
-	}
-	if s.off {
-		err = d.remove(ctx, k)
-	} else {
-		err = d.converge(ctx, s, k)
+	// First without counting the elements of big sets, which takes longer than all the rest and is hardly ever news; so a
+	// block is in force before it.
+	for _, counting := range []bool{false, true} {
+		var k *kernel
+		if k, err = d.read(ctx, counting); err != nil {
+			break
+		}
+		if counting && !k.damaged() {
+			break
+		}
+		if s.off {
+			err = d.remove(ctx, k)
+		} else {
+			err = d.converge(ctx, s, k)
+		}
+		if err != nil || s.off || !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("iptables: apply: %w", err)
 	}
 	return nil
+}
+
+// damaged reports whether a big set has another number of elements than its name says.
+func (k *kernel) damaged() bool {
+	for name, s := range k.sets {
+		if _, _, elements, big := splitName(name); big && s.elements != uint32(elements) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {

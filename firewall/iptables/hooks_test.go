@@ -200,6 +200,13 @@ func tampers(variant string) []conformance.Tamper {
 		run("foreign chain with our prefix", ipt+"-N PLATFORM_XYZ"),
 		run("element deleted", "ipset del platform-bans4 192.0.2.67", "ipset del platform-bans6 2001:db8:66::/64"),
 		run("element added", "ipset add platform-allow4 192.0.2.130", "ipset add platform-allow6 2001:db8::/32"),
+		{Name: "big set damaged", Do: func(t testing.TB, tp *nstest.Topology) {
+			for _, name := range strings.Fields(tp.Exec(t, "", "ipset", "list", "-n")) {
+				if strings.HasPrefix(name, "platform-feeds4-") {
+					tp.Exec(t, "", "ipset", "del", name, "192.0.2.64/26")
+				}
+			}
+		}},
 		run("set flushed", "ipset flush platform-bans4"),
 		run("sets flushed", "ipset flush"),
 		run("everything deleted", ipt+"-F", ipt+"-X", ipt6+"-F", ipt6+"-X", "ipset destroy"),
