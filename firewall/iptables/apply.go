@@ -25,27 +25,41 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
 	}
 	// First without counting the elements of big sets, which takes longer than all the rest and is hardly ever news; so a
 	// block is in force before it.
-	for _, counting := range []bool{false, true} {
-		var k *kernel
-		if k, err = d.read(ctx, counting); err != nil {
-			break
-		}
-		if counting && !k.damaged() {
-			break
-		}
-		if s.off {
-			err = d.remove(ctx, k)
-		} else {
-			err = d.converge(ctx, s, k)
-		}
-		if err != nil || s.off || !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
-			break
+	k, err := d.read(ctx, false)
+	switch {
+	case err != nil:
+	case s.off:
+		err = d.remove(ctx, k)
+	default:
+		if err = d.converge(ctx, s, k); err == nil {
+			err = d.repairBig(ctx, s)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("iptables: apply: %w", err)
 	}
 	return nil
+}
+
+// repairBig loads big sets again that another program has changed.
+func (d *Driver) repairBig(ctx context.Context, s *spec) error {
+	if !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
+		return nil
+	}
+	c, err := dialIPSet()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	sets, err := readSets(c, true)
+	if err != nil || !(&kernel{sets: sets}).damaged() {
+		return err
+	}
+	k, err := d.read(ctx, true)
+	if err != nil {
+		return err
+	}
+	return d.converge(ctx, s, k)
 }
 
 // damaged reports whether a big set has another number of elements than its name says.
