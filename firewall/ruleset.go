@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"slices"
 	"time"
 
 	"github.com/platformd/platformd/firewall/ranges"
@@ -127,3 +128,12 @@ const (
 	// LogSnapLen is how many bytes of a refused packet are copied: an IPv6 header, extensions and the ports.
 	LogSnapLen = 128
 )
+
+// DropMissing empties the big sets whose file is gone, so that the rest of the ruleset can be put in force. A scope that
+// admits only some countries goes as a whole: an empty set would keep everybody out.
+func (rs *Ruleset) DropMissing(exists func(path string) bool) {
+	if rs.Feeds.Path != "" && !exists(rs.Feeds.Path) {
+		rs.Feeds = BigSet{}
+	}
+	rs.Geo = slices.DeleteFunc(rs.Geo, func(g GeoScope) bool { return g.Set.Path != "" && !exists(g.Set.Path) })
+}

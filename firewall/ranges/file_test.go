@@ -242,3 +242,30 @@ func BenchmarkContains500k(b *testing.B) {
 		}
 	}
 }
+
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	keep, err := Write(dir, FromSlice(list(t, "10.0.0.0/8")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(dir, FromSlice(list(t, "11.0.0.0/8"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".ranges-123", "feed.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(dir, keep.Digest); err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if want := []string{keep.Digest + Extension, "feed.json"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

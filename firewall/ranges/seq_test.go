@@ -117,6 +117,20 @@ func TestMergeStopsItsInputs(t *testing.T) {
 	}
 }
 
+func TestSpecialsAreInOrder(t *testing.T) {
+	var last Range
+	for i, s := range Specials() {
+		if err := s.check(); err != nil || s.Name == "" || i > 0 && s.From.Compare(last.To) <= 0 {
+			t.Errorf("%v %q after %v: %v", s.Range, s.Name, last, err)
+		}
+		last = s.Range
+	}
+	public, err := Collect(Subtract(FromSlice(list(t, "::/0")), Reserved()))
+	if want := list(t, "2000::/3"); err != nil || !slices.Equal(public, want) {
+		t.Errorf("got public %v %v, want %v", public, err, want)
+	}
+}
+
 // model is the naive truth: one bit for each of 64 addresses at either end of either family.
 type model [4 * 64]bool
 

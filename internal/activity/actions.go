@@ -1,0 +1,116 @@
+package activity
+
+import "slices"
+
+// Action names what happened: <object>-<past participle>. The names are declared here and nowhere else.
+type Action string
+
+// The actions. Their descriptions are in Actions.
+const (
+	PortOpened         Action = "port-opened"
+	PortClosed         Action = "port-closed"
+	PortChanged        Action = "port-changed"
+	AddressBlocked     Action = "address-blocked"
+	AddressUnblocked   Action = "address-unblocked"
+	AddressAllowed     Action = "address-allowed"
+	AddressDisallowed  Action = "address-disallowed"
+	BlockExpired       Action = "block-expired"
+	FeedAdded          Action = "feed-added"
+	FeedRemoved        Action = "feed-removed"
+	FeedUpdated        Action = "feed-updated"
+	FeedRejected       Action = "feed-rejected"
+	GeoChanged         Action = "geo-changed"
+	GeoDataUpdated     Action = "geodata-updated"
+	GeoDataRejected    Action = "geodata-rejected"
+	LimitChanged       Action = "limit-changed"
+	BanAdded           Action = "ban-added"
+	BanRemoved         Action = "ban-removed"
+	BanExpired         Action = "ban-expired"
+	BanPolicyChanged   Action = "banpolicy-changed"
+	DriftFound         Action = "drift-found"
+	DriftRepaired      Action = "drift-repaired"
+	FirewallEnabled    Action = "firewall-enabled"
+	FirewallDisabled   Action = "firewall-disabled"
+	FirewallApplied    Action = "firewall-applied"
+	FirewallRestored   Action = "firewall-restored"
+	DriverChanged      Action = "driver-changed"
+	PolicyChanged      Action = "policy-changed"
+	SettingsChanged    Action = "settings-changed"
+	RevisionApplied    Action = "revision-applied"
+	RevisionRolledBack Action = "revision-rolled-back"
+	ChangeConfirmed    Action = "change-confirmed"
+	ChangeReverted     Action = "change-reverted"
+	StateRestored      Action = "state-restored"
+	HealthChanged      Action = "health-changed"
+	DaemonStarted      Action = "daemon-started"
+	DaemonStopped      Action = "daemon-stopped"
+	LoginFailed        Action = "login-failed"
+	RequestRefused     Action = "request-refused"
+	ActivityStarted    Action = "activity-started"
+	ActivityRestarted  Action = "activity-restarted"
+	ActivityDamaged    Action = "activity-damaged"
+	ActivityAccepted   Action = "activity-accepted"
+	ActivityPruned     Action = "activity-pruned"
+	ActivityExported   Action = "activity-exported"
+)
+
+// ActionInfo describes an action.
+type ActionInfo struct {
+	Name        Action `json:"name"`
+	Description string `json:"description"`
+}
+
+// Actions lists every action with what it means, for documentation, completion and filters.
+func Actions() []ActionInfo {
+	return []ActionInfo{
+		{PortOpened, "A port was opened in the policy."},
+		{PortClosed, "A port was closed in the policy."},
+		{PortChanged, "The sources, interfaces or limit of an open port were changed."},
+		{AddressBlocked, "An address or range was blocked."},
+		{AddressUnblocked, "A block, or a part of one, was removed."},
+		{AddressAllowed, "An address or range was put on the always-allow list."},
+		{AddressDisallowed, "An address or range was taken off the always-allow list."},
+		{BlockExpired, "A block reached its end and was removed."},
+		{FeedAdded, "A block-list feed was added."},
+		{FeedRemoved, "A block-list feed was removed."},
+		{FeedUpdated, "New content of a feed was taken over."},
+		{FeedRejected, "New content of a feed was not plausible or could not be fetched; the last good copy stays."},
+		{GeoChanged, "A rule about countries was added, changed or removed."},
+		{GeoDataUpdated, "New country data was taken over."},
+		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
+		{LimitChanged, "A limit class was changed."},
+		{BanAdded, "An address was banned for what it did."},
+		{BanRemoved, "A ban was removed by hand."},
+		{BanExpired, "A ban reached its end."},
+		{BanPolicyChanged, "The rules for bans were changed."},
+		{DriftFound, "The kernel did not hold what the policy wants; somebody else has changed it."},
+		{DriftRepaired, "Drift was repaired; the kernel agrees with the policy again."},
+		{FirewallEnabled, "The firewall was switched on."},
+		{FirewallDisabled, "The firewall was switched off; the host is open."},
+		{FirewallApplied, "A ruleset was put into the kernel and read back."},
+		{FirewallRestored, "The last good ruleset was put back at boot."},
+		{DriverChanged, "The firewall moved to another kernel facility."},
+		{PolicyChanged, "Another part of the firewall policy was changed."},
+		{SettingsChanged, "The daemon's settings were changed."},
+		{RevisionApplied, "A document was applied as a whole from a file."},
+		{RevisionRolledBack, "The document went back to the content of an earlier revision."},
+		{ChangeConfirmed, "A provisional change was confirmed."},
+		{ChangeReverted, "A provisional change was not confirmed in time and was taken back."},
+		{StateRestored, "The database of the state was damaged or missing; the state came from its export."},
+		{HealthChanged, "A health condition began or ended."},
+		{DaemonStarted, "The daemon started."},
+		{DaemonStopped, "The daemon stopped."},
+		{LoginFailed, "Somebody failed to authenticate."},
+		{RequestRefused, "A request was refused because its author may not make it."},
+		{ActivityStarted, "This log began."},
+		{ActivityRestarted, "The log before this one was damaged or missing; a new chain began."},
+		{ActivityDamaged, "When the log was opened, it was not as it had been signed."},
+		{ActivityAccepted, "Problems that were found in this log were looked at and accepted."},
+		{ActivityPruned, "Old records were removed because their time was over."},
+		{ActivityExported, "The log was exported."},
+	}
+}
+
+func (a Action) declared() bool {
+	return slices.ContainsFunc(Actions(), func(i ActionInfo) bool { return i.Name == a })
+}

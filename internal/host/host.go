@@ -1,0 +1,71 @@
+// Package host says what the whole document means for the host. It is the one place where features meet: that mail opens
+// ports is written here, and neither in the firewall nor in the mail server.
+//
+// Compile is pure: it reads no clock, no file and no kernel. What it needs of them are Facts.
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/internal/state"
+)
+
+// Facts are what the host is like, as far as the meaning of the document depends on it.
+type Facts struct {
+	Now          time.Time
+	OwnAddresses []netip.Addr
+	// Bans are the sources that are banned now.
+	Bans []firewall.Timed
+	// Feeds is the union of all feeds, Geo the set of each geo rule by its key (GeoKey). A missing set is empty.
+	Feeds firewall.BigSet
+	Geo   map[string]firewall.BigSet
+}
+
+// Desired is what the host should be like, by subsystem.
+type Desired struct {
+	Firewall *firewall.Ruleset
+}
+
+// Compile says what the document means.
+func Compile(s *state.State, f Facts) (Desired, error) {
+	p := policy(s)
+	src := firewall.Source{Now: f.Now, Bans: f.Bans, Feeds: f.Feeds, OwnAddresses: f.OwnAddresses}
+	for _, g := range p.Geo {
+		src.Geo = append(src.Geo, f.Geo[GeoKey(g)])
+	}
+	rs, err := firewall.Compile(&p, src)
+	if err != nil {
+		return Desired{}, fmt.Errorf("compile firewall: %w", err)
+	}
+	return Desired{Firewall: rs}, nil
+}
+
+// policy is the firewall policy with what other parts of the document ask of it.
+func policy(s *state.State) firewall.Policy {
+	p := s.Firewall
+	if s.Mail.Enabled {
+		p.Ports = append(slices.Clone(p.Ports), mailPorts()...)
+	}
+	return p
+}
+
+// mailPorts are delivery, submission, IMAP over TLS and ManageSieve.
+func mailPorts() []firewall.Port {
+	var out []firewall.Port
+	for _, p := range []struct {
+		name string
+		port uint16
+	}{{"mail-smtp", 25}, {"mail-submission", 587}, {"mail-imaps", 993}, {"mail-sieve", 4190}} {
+		out = append(out, firewall.Port{Name: p.name, Protocol: firewall.TCP, Ports: []firewall.PortRange{{First: p.port, Last: p.port}}, Limit: "mail"})
+	}
+	return out
+}
+
+// GeoKey names the set of a geo rule by what the set depends on.
+func GeoKey(g firewall.GeoRule) string {
+	return fmt.Sprint(g.Action, " ", g.Countries, " ", g.AdmitUnknown)
+}
