@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/netip"
-	"time"
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
@@ -73,12 +71,3 @@ type Host interface {
 	FollowActivity(ctx context.Context, f activity.Filter, send func(activity.Record) error) error
 	VerifyActivity(ctx context.Context) (activity.Report, error)
 }
-
-// Document is the whole state as JSON, for requests that carry one.
-type Document = json.RawMessage
-
-// DefaultSocket is where the API listens.
-const DefaultSocket = "/run/platform/api.sock"
-
-// LongPoll bounds how long a request that waits for fetching may take.
-const LongPoll = 5 * time.Minute

@@ -1,4 +1,4 @@
-package api
+package wire
 
 import (
 	"encoding/json"
@@ -7,6 +7,9 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/health"
 )
+
+// DefaultSocket is where the API listens.
+const DefaultSocket = "/run/platform/api.sock"
 
 // Options say how a change is made. Every changing request has them as query parameters.
 type Options struct {
