@@ -67,10 +67,19 @@ Exit codes are listed by: platformctl help exit-codes`,
 	f := c.PersistentFlags()
 	f.StringVar(&a.socket, "socket", socket, "unix socket of platformd; PLATFORM_SOCKET sets it as well")
 	f.BoolVar(&a.json, "json", false, "print what the API answered, as JSON")
-	c.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "change", Title: "Change:"}, &cobra.Group{ID: "history", Title: "History:"})
-	grouped(c, "look", newStatusCommand(a))
-	grouped(c, "change", newPortsCommand(a), newBlockCommand(a), newUnblockCommand(a))
-	grouped(c, "look", newBlockedCommand(a))
+	c.SuggestionsMinimumDistance = 2
+	c.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "change", Title: "Change:"},
+		&cobra.Group{ID: "history", Title: "History:"}, &cobra.Group{ID: "more", Title: "More:"})
+	grouped(c, "look", newStatusCommand(a), newExplainCommand(a), newDropsCommand(a), newTopCommand(a), newDoctorCommand(a),
+		newBlockedCommand(a), newAllowedCommand(a))
+	grouped(c, "change", newPortsCommand(a), newBlockCommand(a), newUnblockCommand(a), newAllowCommand(a), newUnallowCommand(a),
+		newFeedsCommand(a), newGeoCommand(a), newLimitsCommand(a), newBansCommand(a), newFirewallCommand(a), newConfirmCommand(a))
+	grouped(c, "history", newHistoryCommand(a), newDiffCommand(a), newRollbackCommand(a), newExportCommand(a), newPlanCommand(a),
+		newApplyCommand(a), newActivityCommand(a))
+	grouped(c, "more", newVersionCommand(a), newDocsCommand())
+	c.AddCommand(newExitCodesTopic())
+	c.SetHelpCommandGroupID("more")
+	c.SetCompletionCommandGroupID("more")
 	return c
 }
 

@@ -56,7 +56,7 @@ func newUnblockCommand(a *app) *cobra.Command {
 		Use:     "unblock ADDRESS|PREFIX|FROM-TO ...",
 		Short:   "Take addresses out of every block; what remains of a larger block stays",
 		Example: "  platformctl unblock 192.0.2.7",
-		Args:    needs(1, "unblock 192.0.2.0/24"),
+		Args:    needs(1, "unblock 192.0.2.0/24"), ValidArgsFunction: a.completeBlocks(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var check checker
 			check.targets(args)

@@ -64,3 +64,9 @@ func (c *checker) countries(in []string) {
 		}
 	}
 }
+
+func (c *checker) class(s string) {
+	if s == "" || len(s) > 32 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		c.bad("limit class %q: use lower-case letters, digits and dashes, at most 32", s)
+	}
+}

@@ -60,6 +60,7 @@ func newPortsOpenCommand(a *app) *cobra.Command {
 	f.StringSliceVar(&o.request.Sources, "from", nil, "only from these addresses, prefixes or ranges")
 	f.StringSliceVar(&o.request.Interfaces, "interface", nil, "only on these interfaces; * at the end is any suffix")
 	f.StringVar(&o.request.Limit, "limit", "", "limit class, such as ssh or http")
+	_ = c.RegisterFlagCompletionFunc("limit", a.complete(0, a.limitClasses)) // the flag is there
 	return c
 }
 
@@ -96,7 +97,7 @@ func newPortsCloseCommand(a *app) *cobra.Command {
 		Use:     "close NAME|PORT[/tcp|/udp] ...",
 		Short:   "Close ports, by name or by number",
 		Example: "  platformctl ports close http\n  platformctl ports close 8000-8010/udp",
-		Args:    needs(1, "ports close http"),
+		Args:    needs(1, "ports close http"), ValidArgsFunction: a.completePorts(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := a.client().ClosePorts(cmd.Context(), o.Options, args...)
 			what := strings.Join(args, ", ")

@@ -38,6 +38,9 @@ func (s *server) geoRoutes() {
 		out.Rules = list(out.Rules)
 		return out, err
 	})
+	route(s, http.MethodGet, "/geo/countries", "list-countries", "The countries that geo rules can name", func(context.Context, *none) ([]Country, error) {
+		return list(s.host.Countries()), nil
+	})
 	route(s, http.MethodGet, "/geo/lookup", "lookup-geo", "Where an address belongs", func(ctx context.Context, in *struct {
 		Address string `query:"address" required:"true"`
 	}) (GeoLookup, error) {

@@ -56,6 +56,8 @@ type Host interface {
 
 	Geo(ctx context.Context) (GeoStatus, error)
 	UpdateGeo(ctx context.Context, by Caller) (GeoStatus, error)
+	// Countries are those that geo rules can name.
+	Countries() []Country
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
 
 	Limits(ctx context.Context) ([]LimitStatus, error)

@@ -17,6 +17,7 @@ type (
 	GeoStatus      = wire.GeoStatus
 	GeoRuleStatus  = wire.GeoRuleStatus
 	GeoLookup      = wire.GeoLookup
+	Country        = wire.Country
 	LimitStatus    = wire.LimitStatus
 	Drop           = wire.Drop
 	Top            = wire.Top

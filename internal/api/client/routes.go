@@ -170,6 +170,11 @@ func (c *Client) UpdateGeo(ctx context.Context) (wire.GeoStatus, error) {
 	return call[wire.GeoStatus](ctx, c, request{method: http.MethodPost, path: "/geo/update"})
 }
 
+// Countries are those that geo rules can name.
+func (c *Client) Countries(ctx context.Context) ([]wire.Country, error) {
+	return get[[]wire.Country](ctx, c, "/geo/countries", nil)
+}
+
 // LookupGeo says where an address belongs.
 func (c *Client) LookupGeo(ctx context.Context, address string) (wire.GeoLookup, error) {
 	return get[wire.GeoLookup](ctx, c, "/geo/lookup", with(nil, "address", address))

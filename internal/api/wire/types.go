@@ -137,6 +137,12 @@ type GeoLookup struct {
 	Range   string `json:"range,omitempty"`
 }
 
+// Country is a country that geo rules can name.
+type Country struct {
+	Code string `json:"code" doc:"ISO 3166-1 alpha-2."`
+	Name string `json:"name"`
+}
+
 // LimitStatus is a limit class.
 type LimitStatus struct {
 	Name        string `json:"name"`
