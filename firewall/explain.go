@@ -173,7 +173,7 @@ func (e *explainer) services(allowed bool) error {
 		e.v.Admitted, e.v.Rule = true, "no list refuses the source; name a port to ask what admits it"
 		return nil
 	}
-	for _, s := range e.rs.Services {
+	for _, s := range unmeteredFirst(e.rs.Services) {
 		if s.Protocol != e.q.Protocol || !inPorts(s.Ports, e.q.Port) {
 			continue
 		}
@@ -206,4 +206,11 @@ func holding(in []Timed, a netip.Addr) (Timed, bool) {
 		return Timed{}, false
 	}
 	return in[i], true
+}
+
+// unmeteredFirst is the order in which services are asked: what one of them admits is not refused by the limit of another.
+func unmeteredFirst(in []Service) []Service {
+	out := slices.Clone(in)
+	slices.SortStableFunc(out, func(a, b Service) int { return boolInt(a.Meter != "") - boolInt(b.Meter != "") })
+	return out
 }

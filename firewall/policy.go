@@ -70,7 +70,8 @@ type PortRange struct{ First, Last uint16 }
 // Echo says what happens to ICMP and ICMPv6 echo requests.
 type Echo string
 
-// Echo requests are answered within the limit class "ping" (the default), always, or never.
+// Echo requests are answered within the limit class "ping" (the default), always, or never. Each request counts for the
+// limit, also where many belong to one flow.
 const (
 	EchoLimited Echo = "limited"
 	EchoOpen    Echo = "open"

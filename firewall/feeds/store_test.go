@@ -210,11 +210,11 @@ func TestNext(t *testing.T) {
 func TestPresets(t *testing.T) {
 	var names []string
 	for _, p := range Presets() {
-		names = append(names, p.Feed.Name)
-		if err := errors.Join(CheckName(p.Feed.Name), CheckFormat(p.Feed.Format)); err != nil {
+		names = append(names, p.Name)
+		if err := errors.Join(CheckName(p.Name), CheckFormat(p.Format)); err != nil {
 			t.Error(err)
 		}
-		if !strings.HasPrefix(p.Feed.Source, "https://") || time.Duration(p.Feed.Every) < MinEvery || p.Feed.MinRanges < 1 || p.Feed.MaxRanges <= p.Feed.MinRanges || p.Title == "" || p.Note == "" {
+		if !strings.HasPrefix(p.Source, "https://") || p.Every < MinEvery || p.MinRanges < 1 || p.MaxRanges <= p.MinRanges || p.Title == "" || p.Note == "" {
 			t.Errorf("preset %+v is not complete", p)
 		}
 	}

@@ -27,17 +27,17 @@ var ErrFormat = errors.New("not in this format")
 
 // Limits bound what is read. Zero values are the defaults.
 type Limits struct {
-	Bytes   int64 `json:"bytes,omitempty"`   // 512 MiB
-	Records int   `json:"records,omitempty"` // 4,000,000, after adjacent ones are joined
+	Bytes   int64 `json:"bytes,omitempty"`   // 256 MiB
+	Records int   `json:"records,omitempty"` // 2,000,000, after adjacent ones are joined
 }
 
 // OrDefaults fills in the zero values.
 func (l Limits) OrDefaults() Limits {
 	if l.Bytes <= 0 {
-		l.Bytes = 512 << 20
+		l.Bytes = 256 << 20
 	}
 	if l.Records <= 0 {
-		l.Records = 4_000_000
+		l.Records = 2_000_000
 	}
 	return l
 }

@@ -31,7 +31,7 @@ func Records(recs []Record) Seq {
 
 // follows reports why r may not come after last in canonical order, nil if it may.
 func follows(last, r Record, first bool) error {
-	if r.Country == (Code{}) || !r.IsValid() || r.From.Is4In6() || r.To.Is4In6() {
+	if !r.Country.plain() || !r.IsValid() || r.From.Is4In6() || r.To.Is4In6() {
 		return fmt.Errorf("%w: %v of %v", ranges.ErrOrder, r.Range, r.Country)
 	}
 	if first {
@@ -41,6 +41,11 @@ func follows(last, r Record, first bool) error {
 		return fmt.Errorf("%w: %v of %v comes after %v of %v", ranges.ErrOrder, r.Range, r.Country, last.Range, last.Country)
 	}
 	return nil
+}
+
+// plain reports whether c is two letters. A file may come from a process that is not trusted, and c is shown to people.
+func (c Code) plain() bool {
+	return c[0] >= 'A' && c[0] <= 'Z' && c[1] >= 'A' && c[1] <= 'Z'
 }
 
 // coalesce joins adjacent records of one country. s is sorted and disjoint.

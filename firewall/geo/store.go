@@ -129,8 +129,8 @@ func (s *Store) write(sources []Source, last ranges.Info, force bool) (Info, err
 	if len(sources) == 0 {
 		return Info{}, errors.New("no source; name one, such as /usr/share/tor/geoip of Debian's tor-geoipdb")
 	}
-	all := Records(nil)
-	for _, src := range sources {
+	all := named(sources[0])
+	for _, src := range sources[1:] {
 		all = Overlay(all, named(src))
 	}
 	f, err := os.CreateTemp(s.dir, tempPattern)

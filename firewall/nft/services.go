@@ -32,7 +32,7 @@ func (s *spec) services(rs *firewall.Ruleset) {
 	for _, seg := range segments(rs.Services) {
 		v := verdicts[seg.services[0]]
 		if len(seg.services) > 1 {
-			v = s.shared(seg, verdicts)
+			v = s.shared(rs, seg, verdicts)
 		}
 		m.services = append(m.services, servicePort{seg.protocol, seg.ports, v})
 	}
@@ -85,27 +85,45 @@ func (s *spec) limit(m firewall.Meter) string {
 	return name
 }
 
-// shared makes the chain for a port that several services name: each is asked in turn.
-func (s *spec) shared(seg segment, verdicts map[string]*expr.Verdict) *expr.Verdict {
+// shared makes the chain for a port that several services name: each is asked in turn, those without a limit first,
+// because what one service admits is not refused by the limit of another.
+func (s *spec) shared(rs *firewall.Ruleset, seg segment, verdicts map[string]*expr.Verdict) *expr.Verdict {
 	name := fmt.Sprintf("shared_%s_%d", seg.protocol, seg.ports.First)
 	c := s.chain(name, nil, "a port that several services name")
-	for _, x := range seg.services {
-		v := verdicts[x]
-		c.add(x, stmt{verdictText(v), []expr.Any{v}})
+	for _, metered := range []bool{false, true} {
+		for _, x := range rs.Services {
+			if slices.Contains(seg.services, x.Name) && (x.Meter != "") == metered {
+				v := verdicts[x.Name]
+				c.add(x.Name, stmt{verdictText(v), []expr.Any{v}})
+			}
+		}
 	}
 	return &expr.Verdict{Kind: expr.VerdictJump, Chain: name}
 }
 
+// echo admits echo requests, as any service does.
 func (s *spec) echo(c *chain, rs *firewall.Ruleset) {
 	if rs.Echo == firewall.EchoClosed {
 		return
 	}
-	then := accept()
-	if m := rs.MeterOf("ping"); m != nil && rs.Echo == firewall.EchoLimited {
-		then = jump(s.limit(*m))
+	c.add("echo4", icmp4("echo-request", 8, 8), accept())
+	c.add("echo6", icmp6("echo-request", 128, 128), accept())
+}
+
+// echoLimit counts echo requests before anything else, because all but the first of a ping belong to an established flow.
+// What is within the limit goes on.
+func (s *spec) echoLimit(c *chain, rs *firewall.Ruleset) {
+	m := rs.MeterOf("ping")
+	if m == nil || rs.Echo != firewall.EchoLimited {
+		return
 	}
-	c.add("echo4", icmp4("echo-request", 8, 8), then)
-	c.add("echo6", icmp6("echo-request", 128, 128), then)
+	l := s.chain("ping", nil, "limit ping: "+m.Limit.String()+" per source")
+	c.add("echo4", icmp4("echo-request", 8, 8), jump(l.name))
+	c.add("echo6", icmp6("echo-request", 128, 128), jump(l.name))
+	l.add("loopback", iifname("lo"), leave())
+	l.add("forwarded", toOthers(), leave())
+	l.addBoth("allow", func(f family) []stmt { return []stmt{saddr(f, "allow"), leave()} })
+	s.meter(l, *m, firewall.ReasonLimit.Of(m.Name), leave())
 }
 
 func verdictText(v *expr.Verdict) string {

@@ -37,6 +37,7 @@ type set struct {
 	generations bool
 	size        uint32        // kindMeter
 	timeout     time.Duration // kindMeter
+	limit       string        // kindMeter: its members carry the limit that was in force when they were made
 	small       []firewall.Timed
 	big         *firewall.BigSet
 	services    []servicePort
@@ -98,7 +99,8 @@ func (s *spec) smallSets(name string, rs []ranges.Range) {
 func (s *spec) meterSet(name string, m firewall.Meter, timeout time.Duration) {
 	for _, f := range families() {
 		if !s.has(name + f.digit) {
-			s.sets = append(s.sets, &set{name: name + f.digit, kind: kindMeter, v6: f.digit == "6", size: uint32(m.Sources), timeout: timeout})
+			s.sets = append(s.sets, &set{name: name + f.digit, kind: kindMeter, v6: f.digit == "6", generations: true,
+				size: uint32(m.Sources), timeout: timeout, limit: m.Limit.String()})
 		}
 	}
 }
@@ -138,6 +140,7 @@ func ofFamily(in []firewall.Timed, v6 bool) []firewall.Timed {
 			out = append(out, t)
 		}
 	}
+	slices.SortFunc(out, func(a, b firewall.Timed) int { return a.Range.Compare(b.Range) })
 	return out
 }
 
@@ -176,7 +179,7 @@ func logicalName(kernel string) string {
 func (x *set) content() string {
 	switch {
 	case x.kind == kindMeter:
-		return "packets"
+		return "meter " + x.limit
 	case x.kind == kindServices:
 		lines := make([]string, len(x.services))
 		for i, p := range x.services {
@@ -203,6 +206,7 @@ func (x *set) kernel(table *nftables.Table, name string) *nftables.Set {
 	case kindMeter:
 		k.Dynamic, k.Size = true, x.size
 		k.HasTimeout, k.Timeout = x.timeout > 0, x.timeout
+		k.Comment = x.content()
 	case kindServices:
 		k.KeyType, k.DataType = serviceKey, nftables.TypeVerdict
 		k.IsMap, k.Interval, k.Concatenation = true, true, true

@@ -111,11 +111,11 @@ func bigComment(content string, n int) string { return fmt.Sprintf("big %s %d", 
 
 // read fills members and content.
 func (o *observedSet) read(nc *nftables.Conn) error {
-	if o.flags&unix.NFT_SET_EVAL != 0 {
-		o.content = "packets"
+	comment, _ := userdata.GetString(o.userdata, userdata.NFTNL_UDATA_SET_COMMENT)
+	if o.flags&unix.NFT_SET_EVAL != 0 { // filled by packets; the comment says for which limit
+		o.content = comment
 		return nil
 	}
-	comment, _ := userdata.GetString(o.userdata, userdata.NFTNL_UDATA_SET_COMMENT)
 	var digest string
 	var n int
 	if _, err := fmt.Sscanf(comment, "big %s %d", &digest, &n); err == nil {

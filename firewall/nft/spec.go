@@ -101,7 +101,12 @@ func newSpec(rs *firewall.Ruleset) *spec {
 func (s *spec) raw(rs *firewall.Ruleset) {
 	c := s.chain("raw_pre", &hook{"prerouting", 0, -310}, "bans and the limit on new TCP connections, before connection tracking")
 	ban := s.refuse(firewall.ReasonBan)
-	c.addBoth("bans", func(f family) []stmt { return []stmt{source64(f, "bans"), goTo(ban)} })
+	c.add("bans4", source64(ip4, "bans"), goTo(ban))
+	c.add("bans6", source64(ip6, "bans"), goTo("banned6"))
+	// The /64 of a ban may be the one that the host itself is in: its router must stay reachable.
+	b := s.chain("banned6", nil, "neighbours stay neighbours")
+	b.add("neighbours", icmp6("133-136", 133, 136), hopLimit255(), accept())
+	b.add("drop", goTo(ban))
 	m := rs.MeterOf(rs.SYN)
 	if rs.SYN == "" || m == nil {
 		return
@@ -117,6 +122,7 @@ func (s *spec) raw(rs *firewall.Ruleset) {
 // is seen as the port that the packet was sent to.
 func (s *spec) prerouting(rs *firewall.Ruleset) {
 	c := s.chain("pre", &hook{"prerouting", 0, -150}, "the policy for what comes in, for the host and for published ports alike")
+	s.echoLimit(c, rs)
 	c.add("established", ctState("established", "related"), accept())
 	c.add("loopback", iifname("lo"), accept())
 	c.add("invalid", ctState("invalid"), goTo(s.refuse(firewall.ReasonInvalid)))
@@ -182,6 +188,7 @@ func protocolsOf(p firewall.Protocol) []firewall.Protocol {
 // itself is sending to would stay connected, because its outgoing packets make a new entry in connection tracking.
 func (s *spec) destinations(*firewall.Ruleset) {
 	c := s.chain("destinations", nil, "new flows to what is blocked")
+	c.add("neighbours", icmp6("133-136", 133, 136), leave()) // a router in a blocked range must stay reachable
 	c.addBoth("allow", func(f family) []stmt { return []stmt{daddr(f, "allow"), leave()} })
 	ban, block := s.refuse(firewall.ReasonBan), s.refuse(firewall.ReasonBlock)
 	c.add("bans4", daddr(ip4, "bans"), goTo(ban))

@@ -49,6 +49,7 @@ const (
 	ActivityStarted    Action = "activity-started"
 	ActivityRestarted  Action = "activity-restarted"
 	ActivityDamaged    Action = "activity-damaged"
+	ActivityAccepted   Action = "activity-accepted"
 	ActivityPruned     Action = "activity-pruned"
 	ActivityExported   Action = "activity-exported"
 )
@@ -104,6 +105,7 @@ func Actions() []ActionInfo {
 		{ActivityStarted, "This log began."},
 		{ActivityRestarted, "The log before this one was damaged or missing; a new chain began."},
 		{ActivityDamaged, "When the log was opened, it was not as it had been signed."},
+		{ActivityAccepted, "Problems that were found in this log were looked at and accepted."},
 		{ActivityPruned, "Old records were removed because their time was over."},
 		{ActivityExported, "The log was exported."},
 	}

@@ -21,14 +21,16 @@ const checkpointEvery = 100
 
 // checkpoint is one line of the checkpoint file.
 type checkpoint struct {
-	N         int64     `json:"n"` // its line, from 1
-	Kind      string    `json:"kind"`
-	Chain     string    `json:"chain"`
-	Seq       int64     `json:"seq"`
-	Hash      Hash      `json:"hash"`
-	Time      time.Time `json:"time"`
-	Key       string    `json:"key"`
-	Signature string    `json:"signature"`
+	N     int64     `json:"n"` // its line, from 1
+	Kind  string    `json:"kind"`
+	Chain string    `json:"chain"`
+	Seq   int64     `json:"seq"`
+	Hash  Hash      `json:"hash"`
+	Time  time.Time `json:"time"`
+	// Accepted are the IDs of the problems that were accepted.
+	Accepted  []string `json:"accepted,omitempty"`
+	Key       string   `json:"key"`
+	Signature string   `json:"signature"`
 }
 
 // What a checkpoint was written for.
@@ -37,11 +39,12 @@ const (
 	kindEvery  = "every"  // so many records were written
 	kindClosed = "closed" // the log was closed
 	kindPruned = "pruned" // records up to Seq were removed
+	kindAccept = "accept" // problems were accepted
 )
 
 func (c *checkpoint) message() []byte {
 	b := []byte("platformd activity checkpoint 1\x00")
-	for _, s := range []string{c.Kind, c.Chain, c.Key} {
+	for _, s := range append([]string{c.Kind, c.Chain, c.Key}, c.Accepted...) {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
 		b = append(b, s...)
 	}
@@ -53,7 +56,7 @@ func (c *checkpoint) message() []byte {
 
 // checkpointFile is only ever appended to.
 type checkpointFile struct {
-	file  *os.File
+	file *os.File
 	// lines is the number of the last line.
 	lines int64
 	// last is the last line that can be read when the file was opened, later the one written last; nil where there is none.
@@ -96,8 +99,8 @@ func openCheckpoints(path string) (*checkpointFile, error) {
 }
 
 // add signs and writes a line; it is on disk on return.
-func (c *checkpointFile) add(s signer, h *head, kind string, now time.Time) error {
-	cp := checkpoint{N: c.lines + 1, Kind: kind, Chain: hex.EncodeToString(h.chain), Seq: h.seq, Hash: h.hash, Time: now.Round(0).UTC(), Key: s.id}
+func (c *checkpointFile) add(s signer, h *head, kind string, now time.Time, accepted ...string) error {
+	cp := checkpoint{N: c.lines + 1, Kind: kind, Chain: hex.EncodeToString(h.chain), Seq: h.seq, Hash: h.hash, Time: now.Round(0).UTC(), Accepted: accepted, Key: s.id}
 	if kind == kindPruned {
 		cp.Seq, cp.Hash = h.anchorSeq, h.anchorHash
 	}

@@ -94,7 +94,12 @@ func TestFullDisk(t *testing.T) {
 		}
 		last := l.Head()
 		wantOK(t, l)
+		_ = l.Close() // the checkpoint may find no room
+		freeMore := sqlitetest.Fill(t, dir)
+		l = open(t, path, newClock())
+		wantOK(t, l)
 		free()
+		freeMore()
 		if r := add(t, l, Record{Action: PortClosed}); r.Seq != last+1 {
 			t.Errorf("with space again: record %d, want %d", r.Seq, last+1)
 		}
@@ -103,6 +108,38 @@ func TestFullDisk(t *testing.T) {
 		}
 		l = open(t, path, newClock())
 		wantOK(t, l)
+	})
+}
+
+// The disk filled up while the daemon was down, when there is no log beside the database.
+func TestStartOnAFullDisk(t *testing.T) {
+	startOnAFullDisk(t, func(string) {}, true)
+}
+
+func TestStartOnAFullDiskWithADamagedDatabase(t *testing.T) {
+	startOnAFullDisk(t, func(path string) {
+		if err := os.WriteFile(path, bytes.Repeat([]byte("damage "), 500), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, false)
+}
+
+func startOnAFullDisk(t *testing.T, damage func(path string), ok bool) {
+	t.Helper()
+	sqlitetest.SmallDisk(t, 4<<20, func(dir string) {
+		path := filepath.Join(dir, "activity.db")
+		l := open(t, path, newClock())
+		addMany(t, l, 3)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		damage(path)
+		sqlitetest.Fill(t, dir)
+		l = open(t, path, newClock())
+		add(t, l, Record{Action: DaemonStarted}) // there is a little room for the first aid
+		if rep := verify(t, l); rep.OK != ok {
+			t.Errorf("verify: %+v", rep)
+		}
 	})
 }
 

@@ -272,9 +272,9 @@ func (l *Log) release() error {
 }
 
 // checkpoint writes the head to the checkpoint file.
-func (l *Log) checkpoint(kind string) error {
+func (l *Log) checkpoint(kind string, accepted ...string) error {
 	h := l.head.Load()
-	if err := l.checkpoints.add(l.signer, h, kind, l.clock()); err != nil {
+	if err := l.checkpoints.add(l.signer, h, kind, l.clock(), accepted...); err != nil {
 		return err
 	}
 	l.marked = h.seq

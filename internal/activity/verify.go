@@ -15,7 +15,7 @@ import (
 
 // Report is what Verify found.
 type Report struct {
-	// OK means that nothing is wrong.
+	// OK means that nothing is wrong, except what was accepted.
 	OK bool `json:"ok"`
 	// First and Last are the numbers of the oldest and the newest record, Records how many there are.
 	First       int64     `json:"first"`
@@ -25,6 +25,8 @@ type Report struct {
 	Problems    []Problem `json:"problems,omitempty"`
 	// More counts the problems that are not in the list.
 	More int `json:"more,omitempty"`
+	// Accepted are the problems that somebody has looked at and accepted; see Log.Accept.
+	Accepted []Problem `json:"accepted,omitempty"`
 }
 
 // Problem is one thing that is wrong.
@@ -34,6 +36,10 @@ type Problem struct {
 	Seq  int64  `json:"seq,omitempty"`
 	To   int64  `json:"to,omitempty"`
 	Text string `json:"text"`
+	// ID is equal where it is the same problem and nothing has been changed since.
+	ID string `json:"id"`
+
+	content Hash // of the records that are not what they were
 }
 
 // ProblemKind is what is wrong, for programs.
@@ -69,12 +75,16 @@ func (r *Report) changed(rec *Record) {
 		}
 		if max(p.Seq, p.To)+1 == rec.Seq {
 			p.To = rec.Seq
+			p.content = link(p.content, rec)
 			p.Text = fmt.Sprintf("records %d to %d were changed, or are not in their places", p.Seq, p.To)
 			return
 		}
 		break
 	}
 	r.add(ProblemChanged, rec.Seq, "record %d (%s %s) was changed, or is not in its place", rec.Seq, rec.Action, rec.Object)
+	if n := len(r.Problems) - 1; r.More == 0 {
+		r.Problems[n].content = link(Hash{}, rec)
+	}
 }
 
 // Verify reads the whole log and its checkpoints. What it finds is in the report; the error is that it could not read.
@@ -96,6 +106,7 @@ func (l *Log) Verify(ctx context.Context) (Report, error) {
 	}
 	if h == nil {
 		rep.add(ProblemHead, 0, "the signed head is missing")
+		rep.settle(nil)
 		return rep, nil
 	}
 	if bad := l.signer.check(h.keyID, h.message(), h.signature); bad != "" {
@@ -124,7 +135,7 @@ func (l *Log) Verify(ctx context.Context) (Report, error) {
 	if highest < h.checkpoints {
 		rep.add(ProblemCheckpoint, 0, "the checkpoint file ends with line %d, but it had at least %d: it was cut", highest, h.checkpoints)
 	}
-	rep.OK = len(rep.Problems) == 0
+	rep.settle(lines)
 	return rep, nil
 }
 

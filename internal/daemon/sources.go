@@ -239,7 +239,8 @@ func (d *Daemon) UpdateFeeds(ctx context.Context, by api.Caller, names []string,
 func (d *Daemon) Presets() []api.Preset {
 	var out []api.Preset
 	for _, p := range feeds.Presets() {
-		out = append(out, api.Preset{Feed: p.Feed, Title: p.Title, Note: p.Note})
+		f := firewall.Feed{Name: p.Name, Source: p.Source, Format: p.Format, Every: firewall.Duration(p.Every), MinRanges: p.MinRanges, MaxRanges: p.MaxRanges}
+		out = append(out, api.Preset{Feed: f, Title: p.Title, Note: p.Note})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package document
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,11 @@ func TestDecodeMistakes(t *testing.T) {
 		{"json depth", "p.json", strings.Repeat("[", 100000), []string{`the document is nested too deep`}},
 		{"block depth", "p.yaml", strings.Repeat("- ", 100000) + "x", []string{`indented by more than`}},
 		{"explicit key depth", "p.yaml", strings.Repeat("? ", 100000) + "x", []string{`indented by more than`}},
+		{"fields", "p.yaml", fields("", maxKeys+1), []string{`p.yaml:1001:1: a mapping has more than 1000 fields`}},
+		{"fields below", "p.yaml", "limits:\n" + fields("  ", maxKeys+1), []string{`p.yaml:1002:3: a mapping has more than 1000 fields`}},
+		{"fields in brackets", "p.yaml", "limits: {" + strings.ReplaceAll(fields("", maxKeys+1), "\n", ", ") + "}", []string{`a mapping has more than 1000 fields`}},
+		{"documents", "p.yaml", strings.Repeat("---\nversion: 1\n", 9), []string{`p.yaml:5:1: a third document starts here`}},
+		{"anchors", "p.yaml", "any: [" + strings.Repeat("&a x, ", 100) + "]", []string{`more than 64 anchors and tags`}},
 		{"size", "p.yaml", "name: " + strings.Repeat("x", MaxBytes), []string{`at most 16777216 are read`}},
 		{"laughs", "p.yaml", laughs(), []string{`expands to too much`}},
 	}
@@ -199,6 +205,27 @@ func TestDecodeMistakes(t *testing.T) {
 				t.Errorf("the target was changed:\n%s", diff)
 			}
 		})
+	}
+}
+
+// fields are n lines "kN: 1/s".
+func fields(indent string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%sk%d: 1/s\n", indent, i)
+	}
+	return b.String()
+}
+
+func TestManyMappingsOfFewFields(t *testing.T) {
+	var got settings
+	in := "limits:\n" + fields("  ", maxKeys) + "list:\n" + strings.Repeat("- comment: x\n  enabled: true\n", 3*maxKeys) +
+		"any: [" + strings.Repeat("{a: 1, b: 2}, ", maxKeys) + "]\nname: x\n"
+	if err := Decode([]byte(in), "p.yaml", &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Limits) != maxKeys || len(got.List) != 3*maxKeys || got.Name != "x" {
+		t.Errorf("got %d limits, %d items, name %q", len(got.Limits), len(got.List), got.Name)
 	}
 }
 

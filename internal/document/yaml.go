@@ -9,12 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
-
-// maxIndent bounds the column in which a block may start. The library's parser recurses once for each level and a Go
-// stack that overflows cannot be recovered from, so the depth must be known before it runs.
-const maxIndent = 8 * MaxDepth
 
 // parseYAML reads one YAML document.
 func parseYAML(data []byte, ms *Mistakes) (root *node) {
@@ -26,7 +21,7 @@ func parseYAML(data []byte, ms *Mistakes) (root *node) {
 		}
 	}()
 	tokens := lexer.Tokenize(string(data))
-	if tk, reason := tooDeep(tokens); tk != nil {
+	if tk, reason := tooMuch(tokens); tk != nil {
 		ms.add(tk.Position.Line, tk.Position.Column, "", reason)
 		return nil
 	}
@@ -59,36 +54,6 @@ func parseYAML(data []byte, ms *Mistakes) (root *node) {
 	}
 	y := &yamlReader{ms: ms, anchors: map[string]*node{}}
 	return y.node(body, 0)
-}
-
-// tooDeep finds the token at which a document is nested deeper than the parser may follow.
-func tooDeep(tokens token.Tokens) (*token.Token, string) {
-	flow, marks := 0, 0
-	for _, tk := range tokens {
-		switch tk.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
-		case token.SequenceEntryType, token.MappingKeyType:
-			if tk.Position.Column > maxIndent {
-				return tk, fmt.Sprintf("indented by more than %d columns", maxIndent)
-			}
-		case token.MappingValueType:
-			if flow == 0 && tk.Prev != nil && tk.Prev.Position.Column > maxIndent {
-				return tk.Prev, fmt.Sprintf("indented by more than %d columns", maxIndent)
-			}
-		}
-		if flow > MaxDepth {
-			return tk, fmt.Sprintf("nested deeper than %d", MaxDepth)
-		}
-		if tk.Type == token.AnchorType || tk.Type == token.TagType {
-			if marks++; marks > 2*MaxDepth {
-				return tk, fmt.Sprintf("more than %d anchors and tags", 2*MaxDepth)
-			}
-		}
-	}
-	return nil, ""
 }
 
 type yamlReader struct {

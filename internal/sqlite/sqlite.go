@@ -60,9 +60,14 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db := &DB{path: path, lock: lock}
-	if err := db.open(ctx); err != nil {
+	err = db.open(ctx)
+	if errors.Is(err, ErrFull) && giveReserve(path) {
+		err = errors.Join(db.closeConnections(), db.open(ctx))
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	keepReserve(path)
 	return db, nil
 }
 
@@ -140,15 +145,16 @@ func (db *DB) Schema(ctx context.Context, version int, statements string) error 
 }
 
 // Close releases the database. The file is complete without its WAL afterwards.
-func (db *DB) Close() error {
+func (db *DB) Close() error { return errors.Join(db.closeConnections(), db.lock.Close()) }
+
+func (db *DB) closeConnections() error {
 	var errs []error
-	if db.Read != nil {
-		errs = append(errs, db.Read.Close())
+	for _, c := range []*sql.DB{db.Read, db.Write} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
 	}
-	if db.Write != nil {
-		errs = append(errs, db.Write.Close())
-	}
-	return errors.Join(append(errs, db.lock.Close())...)
+	return errors.Join(errs...)
 }
 
 // Path is the path of the file.

@@ -71,3 +71,13 @@ func BenchmarkUpdate(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCompare is what it costs to say what an update changed.
+func BenchmarkCompare10kBlocks(b *testing.B) {
+	before, after := withBlocks(10_000), withBlocks(10_001)
+	for b.Loop() {
+		if got, err := Compare(&before, &after); err != nil || len(got) != 1 {
+			b.Fatal(len(got), err)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/platformd/platformd/firewall"
 )
 
 // FieldChange is one difference between two documents. Before is empty where the field was not there, After where it is
@@ -33,12 +35,8 @@ type comparison struct {
 }
 
 func (c *comparison) value(path string, a, b reflect.Value) {
-	if same(a, b) {
-		return
-	}
-	_, leaf := a.Interface().(encoding.TextMarshaler)
 	switch {
-	case leaf:
+	case isText(a.Type()):
 	case a.Kind() == reflect.Struct:
 		for i := range a.NumField() {
 			if name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ","); name != "-" && name != "" {
@@ -53,7 +51,7 @@ func (c *comparison) value(path string, a, b reflect.Value) {
 		c.mapping(path, a, b)
 		return
 	}
-	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
+	if same(a, b) || a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
 		return
 	}
 	c.add(path, a, b)
@@ -101,13 +99,14 @@ func (c *comparison) mapping(path string, a, b reflect.Value) {
 
 func (c *comparison) list(path string, a, b reflect.Value) {
 	// Equal items at both ends are left out first: a list of ten thousand with one more costs little.
-	from, endA, endB := 0, a.Len(), b.Len()
-	for from < min(endA, endB) && same(a.Index(from), b.Index(from)) {
-		from++
+	var from, tail int
+	if x, many := a.Interface().([]firewall.Block); many {
+		y := b.Interface().([]firewall.Block)
+		from, tail = equalEnds(len(x), len(y), func(i, j int) bool { return x[i] == y[j] })
+	} else {
+		from, tail = equalEnds(a.Len(), b.Len(), func(i, j int) bool { return same(a.Index(i), b.Index(j)) })
 	}
-	for endA > from && endB > from && same(a.Index(endA-1), b.Index(endB-1)) {
-		endA, endB = endA-1, endB-1
-	}
+	endA, endB := a.Len()-tail, b.Len()-tail
 	keysA, okA := keys(a, from, endA)
 	keysB, okB := keys(b, from, endB)
 	if !okA || !okB {
@@ -134,6 +133,17 @@ func (c *comparison) list(path string, a, b reflect.Value) {
 			c.item(path+"["+k+"]", a, b, endA, from+j, endA, endB)
 		}
 	}
+}
+
+// equalEnds counts the items that are equal at the beginning and at the end of two lists.
+func equalEnds(a, b int, equal func(i, j int) bool) (from, tail int) {
+	for from < min(a, b) && equal(from, from) {
+		from++
+	}
+	for tail < min(a, b)-from && equal(a-1-tail, b-1-tail) {
+		tail++
+	}
+	return from, tail
 }
 
 // item compares a[i] and b[j], either of which may be beyond the end.

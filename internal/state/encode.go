@@ -39,13 +39,7 @@ func encode(s *State, before *encoded) (*encoded, error) {
 	}
 	same, tail := 0, 0
 	if before != nil {
-		limit := min(len(blocks), len(before.blocks))
-		for same < limit && blocks[same] == before.blocks[same] {
-			same++
-		}
-		for tail < limit-same && blocks[len(blocks)-1-tail] == before.blocks[len(before.blocks)-1-tail] {
-			tail++
-		}
+		same, tail = equalEnds(len(blocks), len(before.blocks), func(i, j int) bool { return blocks[i] == before.blocks[j] })
 	}
 	e.ends = make([]int, 0, len(blocks))
 	size := len(head) + 200*(len(blocks)-same-tail)

@@ -93,7 +93,17 @@ func TestFullDisk(t *testing.T) {
 		if blocks(st) != "192.0.2.1" {
 			t.Errorf("the current state is %s", blocks(st))
 		}
+		// The daemon must come up on a full disk too: it still has a firewall to look after.
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		freeMore := sqlitetest.Fill(t, dir)
+		s = open(t, path, newClock())
+		if st, again := s.Current(); again.ID != rev.ID || blocks(st) != "192.0.2.1" {
+			t.Errorf("reopened on a full disk: revision %d, %s", again.ID, blocks(st))
+		}
 		free()
+		freeMore()
 		if got := update(t, s, block("192.0.2.2")); got.ID != rev.ID+1 {
 			t.Errorf("with space again: revision %d, want %d", got.ID, rev.ID+1)
 		}
@@ -230,4 +240,27 @@ func remove(t *testing.T, path string) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// The disk filled up while the daemon was down, when there is no log beside the database.
+func TestStartOnAFullDisk(t *testing.T) {
+	sqlitetest.SmallDisk(t, 4<<20, func(dir string) {
+		path := filepath.Join(dir, "state.db")
+		s := open(t, path, newClock())
+		rev := update(t, s, block("192.0.2.1"))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		free := sqlitetest.Fill(t, dir)
+		s = open(t, path, newClock())
+		if st, again := s.Current(); again.ID != rev.ID || blocks(st) != "192.0.2.1" {
+			t.Errorf("revision %d, %s", again.ID, blocks(st))
+		}
+		update(t, s, block("192.0.2.3")) // there is a little room for the first aid
+		if _, _, err := s.Get(t.Context(), rev.ID); err != nil {
+			t.Error(err)
+		}
+		free()
+		update(t, s, block("192.0.2.2"))
+	})
 }

@@ -13,7 +13,7 @@ import (
 // maxSummary bounds what a caller writes into the history, in bytes.
 const maxSummary = 500
 
-// Update makes a new revision: fn gets a copy of the current document and changes it. base is the revision the caller
+// Update makes a new revision: fn gets a copy of the current document and changes it; it must not call Update. base is the revision the caller
 // looked at, or 0 for whatever is current. The revision is on disk on return. Where fn changes nothing, there is no new
 // revision and the result has Unchanged set. The error is fn's, that of State.Validate, a *ConflictError, a
 // *ProvisionalError, or wraps sqlite.ErrFull; nothing has changed then.

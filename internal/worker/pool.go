@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -31,6 +31,8 @@ type Config struct {
 type Pool struct {
 	cfg  Config
 	turn chan struct{}
+	// warned is what was last logged about weak confinement; it belongs to who has the turn.
+	warned string
 }
 
 // New checks the configuration. It starts nothing.
@@ -160,10 +162,13 @@ func decode(output []byte, r *reply) error {
 	return dec.Decode(r)
 }
 
+// warn logs a weakness when it is another than the last time.
 func (p *Pool) warn(res *Result) {
-	if len(res.Weak) > 0 {
-		p.cfg.Log.Warn("worker is confined less than it should be", "job", res.job.Kind, "weak", slices.Clone(res.Weak))
+	said := strings.Join(res.Weak, "; ")
+	if said != "" && said != p.warned {
+		p.cfg.Log.Warn("worker is confined less than it should be", "job", res.job.Kind, "weak", said)
 	}
+	p.warned = said
 }
 
 // nameless is a new file that is gone when its last descriptor is closed.

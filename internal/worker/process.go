@@ -73,6 +73,8 @@ func (p *Pool) process(ctx context.Context, input []byte, in, out *os.File) (out
 		return nil, weak, fmt.Errorf("%w: more than %d bytes", errTooMuch, maxReply)
 	case ctx.Err() != nil:
 		return nil, weak, ctx.Err()
+	case killed(err):
+		return nil, weak, errors.New("killed by the kernel: out of CPU time or memory")
 	case err != nil:
 		if text := clean(lastLine(stderr.buf.String())); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
@@ -80,6 +82,16 @@ func (p *Pool) process(ctx context.Context, input []byte, in, out *os.File) (out
 		return nil, weak, err
 	}
 	return stdout.buf.Bytes(), weak, nil
+}
+
+// killed reports whether a child that nobody here has killed was.
+func killed(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGXCPU)
 }
 
 // attributes is how the kernel starts the child, and in what this is less than wanted.

@@ -15,7 +15,7 @@ import (
 // of it; data is what it can write to.
 const (
 	limitAS    = 4 << 30
-	limitData  = 1 << 30
+	limitData  = 768 << 20
 	limitFile  = 256 << 20
 	limitFiles = 64
 	limitCPU   = 60 // seconds; a full-size file of country data takes one
@@ -40,7 +40,7 @@ func confine(bounded bool) (weak []string, err error) {
 		return nil, fmt.Errorf("set not dumpable: %w", err)
 	}
 	if err := everyThread(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
-		return nil, fmt.Errorf("set no_new_privs: %w", err)
+		return nil, fmt.Errorf("set no_new_privs (possible only in a program built with CGO_ENABLED=0): %w", err)
 	}
 	if os.Geteuid() == 0 {
 		weak = append(weak, "runs as root")

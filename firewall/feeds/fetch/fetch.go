@@ -86,7 +86,11 @@ func parseURL(raw string) (*url.URL, error) {
 func Get(ctx context.Context, req Request, sink func(io.Reader) error) (Response, error) {
 	res, err := get(ctx, req, sink)
 	if err != nil {
-		return res, fmt.Errorf("fetch %s: %w", printable(req.URL), plain(err))
+		err = plain(err)
+		if ctx.Err() != nil { // whatever it broke says less
+			err = ctx.Err()
+		}
+		return res, fmt.Errorf("fetch %s: %w", printable(req.URL), err)
 	}
 	return res, nil
 }

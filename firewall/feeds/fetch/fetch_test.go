@@ -20,7 +20,7 @@ func serve(t *testing.T) *httptest.Server {
 	mux.HandleFunc("/list", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"v1"`)
 		w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-		if r.Header.Get("If-None-Match") == `"v1"` {
+		if r.Header.Get("If-None-Match") == `"v1"` || r.Header.Get("If-Modified-Since") == "Thu, 01 Jan 2026 00:00:00 GMT" {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -85,6 +85,9 @@ func TestGet(t *testing.T) {
 	}
 	if body, res, err := get1(t, Request{URL: s.URL + "/list", ETag: res.ETag}); err != nil || body != "" || !res.NotModified {
 		t.Errorf("conditional: got %q %+v %v", body, res, err)
+	}
+	if body, res, err := get1(t, Request{URL: s.URL + "/list", LastModified: res.LastModified}); err != nil || body != "" || !res.NotModified {
+		t.Errorf("conditional by date: got %q %+v %v", body, res, err)
 	}
 	if body, _, err := get1(t, Request{URL: s.URL + "/gzip"}); err != nil || len(body) != 8000 {
 		t.Errorf("gzip: got %d bytes %v", len(body), err)

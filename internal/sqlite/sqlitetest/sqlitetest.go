@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,7 +50,7 @@ func SmallDisk(t *testing.T, size int, fn func(dir string)) {
 // Fill leaves the disk that dir lies on without a free byte, until the function it returns is called.
 func Fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
+	f, err := os.CreateTemp(dir, "filler")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +128,7 @@ func again(t *testing.T) *exec.Cmd {
 		t.Fatal("only a top-level test can be run again in a process of its own")
 	}
 	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	// A killed child cannot remove its files; they lie below ours.
+	cmd.Env = append(os.Environ(), inside+"="+t.Name(), "TMPDIR="+t.TempDir())
 	return cmd
 }

@@ -1,0 +1,260 @@
+package iptables
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Commands, attributes and flags of ipset's netlink protocol: linux/netfilter/ipset/ip_set.h. Reading goes this way,
+// because the ipset program cannot list headers of all sets and members of some in one run; writing goes through the
+// program, whose restore mode batches well.
+const (
+	ipsetProtocol = 6 // the lowest that every kernel accepts
+
+	cmdList = 7
+	cmdTest = 11
+
+	attrProtocol = 1
+	attrSetName  = 2
+	attrTypeName = 3
+	attrFamily   = 5
+	attrFlags    = 6
+	attrData     = 7
+	attrADT      = 8
+
+	dataIP       = 1
+	dataCIDR     = 3
+	dataTimeout  = 6
+	dataMaxElem  = 19
+	dataNetmask  = 20
+	dataElements = 24
+
+	flagListHeader = 1 << 2
+
+	errNotThere = 4103 // IPSET_ERR_EXIST: for a test, that the element is not there
+)
+
+// kernelSet is an ipset as the kernel describes it.
+type kernelSet struct {
+	name, typ    string
+	v6           bool
+	max, timeout uint32
+	timed        bool
+	netmask      uint8
+	elements     uint32
+	members      map[netip.Prefix]uint32 // seconds left, 0 is forever; nil where only the header was read
+}
+
+func dialIPSet() (*netlink.Conn, error) {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open ipset netlink: %w", err)
+	}
+	return c, nil
+}
+
+// request is a message with its attributes.
+func request(cmd uint16, flags netlink.HeaderFlags, add func(*netlink.AttributeEncoder)) (netlink.Message, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Uint8(attrProtocol, ipsetProtocol)
+	add(ae)
+	attrs, err := ae.Encode()
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_IPSET<<8 | cmd), Flags: netlink.Request | flags},
+		Data:   append([]byte{unix.AF_INET, 0, 0, 0}, attrs...), // struct nfgenmsg
+	}, err
+}
+
+// headers reads the headers of all sets of ours.
+func headers(c *netlink.Conn) (map[string]*kernelSet, error) {
+	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+		ae.Uint32(netlink.NetByteOrder|attrFlags, flagListHeader)
+	})
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := c.Execute(req)
+	if err != nil {
+		return nil, fmt.Errorf("list ipsets: %w (does the kernel have ip_set?)", err)
+	}
+	out := map[string]*kernelSet{}
+	for _, msg := range msgs {
+		s := &kernelSet{}
+		if err := s.decode(msg.Data); err != nil {
+			return nil, fmt.Errorf("list ipsets: %w", err)
+		}
+		if strings.HasPrefix(s.name, setPrefix) {
+			out[s.name] = s
+		}
+	}
+	return out, nil
+}
+
+// readMembers reads the elements of a set.
+func (s *kernelSet) readMembers(c *netlink.Conn) error {
+	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) { ae.String(attrSetName, s.name) })
+	if err != nil {
+		return err
+	}
+	msgs, err := c.Execute(req)
+	if errors.Is(err, unix.ENOENT) { // gone since its header was read
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("list ipset %s: %w", s.name, err)
+	}
+	s.members = map[netip.Prefix]uint32{}
+	for _, msg := range msgs {
+		if err := s.decode(msg.Data); err != nil {
+			return fmt.Errorf("list ipset %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// decode takes one message of a list into s.
+func (s *kernelSet) decode(msg []byte) error {
+	if len(msg) < 4 {
+		return fmt.Errorf("message of %d bytes is too short", len(msg))
+	}
+	ad, err := netlink.NewAttributeDecoder(msg[4:])
+	if err != nil {
+		return err
+	}
+	ad.ByteOrder = binary.BigEndian
+	for ad.Next() {
+		switch ad.Type() {
+		case attrSetName:
+			s.name = ad.String()
+		case attrTypeName:
+			s.typ = ad.String()
+		case attrFamily:
+			s.v6 = ad.Uint8() == unix.AF_INET6
+		case attrData:
+			ad.Nested(s.decodeHeader)
+		case attrADT:
+			ad.Nested(func(list *netlink.AttributeDecoder) error {
+				for list.Next() {
+					if list.Type() == attrData {
+						list.Nested(s.decodeMember)
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return ad.Err()
+}
+
+func (s *kernelSet) decodeHeader(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		switch ad.Type() {
+		case dataMaxElem:
+			s.max = ad.Uint32()
+		case dataTimeout:
+			s.timeout, s.timed = ad.Uint32(), true
+		case dataNetmask:
+			s.netmask = ad.Uint8()
+		case dataElements:
+			s.elements = ad.Uint32()
+		}
+	}
+	return nil
+}
+
+func (s *kernelSet) decodeMember(ad *netlink.AttributeDecoder) error {
+	var a netip.Addr
+	bits, left := -1, uint32(0)
+	for ad.Next() {
+		switch ad.Type() {
+		case dataIP:
+			ad.Nested(func(ip *netlink.AttributeDecoder) error {
+				for ip.Next() {
+					a, _ = netip.AddrFromSlice(ip.Bytes())
+				}
+				return nil
+			})
+		case dataCIDR:
+			bits = int(ad.Uint8())
+		case dataTimeout:
+			left = ad.Uint32()
+		}
+	}
+	if bits < 0 {
+		bits = a.BitLen()
+	}
+	p := netip.PrefixFrom(a, bits)
+	if !p.IsValid() {
+		return fmt.Errorf("element %v/%d is not a prefix", a, bits)
+	}
+	if s.members != nil {
+		s.members[p] = left
+	}
+	return nil
+}
+
+// test asks whether an address is in a set of the kernel.
+func test(c *netlink.Conn, kernel string, a netip.Addr) (bool, error) {
+	req, err := request(cmdTest, netlink.Acknowledge, func(ae *netlink.AttributeEncoder) {
+		ae.String(attrSetName, kernel)
+		ae.Nested(attrData, func(data *netlink.AttributeEncoder) error {
+			data.ByteOrder = binary.BigEndian
+			data.Nested(dataIP, func(ip *netlink.AttributeEncoder) error {
+				typ := uint16(1) // IPSET_ATTR_IPADDR_IPV4
+				if a.Is6() {
+					typ = 2
+				}
+				ip.Bytes(netlink.NetByteOrder|typ, a.AsSlice())
+				return nil
+			})
+			return nil
+		})
+	})
+	if err != nil {
+		return false, err
+	}
+	_, err = c.Execute(req)
+	var errno unix.Errno
+	if errors.As(err, &errno) && errno == errNotThere {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("test %v in ipset %s: %w", a, kernel, err)
+	}
+	return true, nil
+}
+
+// Probe implements firewall.Driver.
+func (d *Driver) Probe(ctx context.Context, name string, a netip.Addr) (bool, error) {
+	if a = a.Unmap().WithZone(""); !a.IsValid() {
+		return false, fmt.Errorf("iptables: probe %s: no address", name)
+	}
+	if strings.HasPrefix(name, "geo") {
+		name += "_"
+	}
+	c, err := dialIPSet()
+	if err != nil {
+		return false, fmt.Errorf("iptables: probe %s: %w", name, err)
+	}
+	defer c.Close()
+	all, err := headers(c)
+	if err != nil {
+		return false, fmt.Errorf("iptables: probe %s: %w", name, err)
+	}
+	for kernel := range all {
+		if n, _, _, _ := splitName(kernel); n == name+digitOf(a.Is6()) {
+			if in, err := test(c, kernel, a); in || err != nil {
+				return in, err
+			}
+		}
+	}
+	return false, nil
+}
