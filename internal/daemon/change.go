@@ -147,6 +147,10 @@ func (d *Daemon) commit(ctx context.Context, c api.Change, p *proposal, deadline
 	actor := state.Actor{Name: c.Caller.Actor, Source: c.Caller.Source}
 	var rev state.Revision
 	var err error
+	if !deadline.IsZero() && p.rev.Provisional() {
+		// Arming the guard for this one would take it away from the one that waits.
+		return api.ChangeResult{}, d.refused(ctx, c, &state.ProvisionalError{Revision: p.rev})
+	}
 	if deadline.IsZero() {
 		rev, err = d.store.Update(ctx, actor, c.Options.Base, c.Summary, d.edit(c))
 	} else if err = d.armGuard(p, deadline); err == nil {
