@@ -177,9 +177,15 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	result, err := d.loop.Sync(ctx)
 	r.Verified = err == nil && result.Verified
 	outcome := activity.OK
+	if r.Confirm != nil {
+		outcome = activity.Pending
+	}
 	if !r.Verified {
 		outcome = activity.Pending
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the change is stored, but the kernel does not agree yet (%v); it is tried again, see platformctl status", errors.Join(err, result.Err)))
+	}
+	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) {
+		d.lists.wake() // a new feed is fetched now
 	}
 	if len(c.Cut) > 0 && r.Verified {
 		n, err := conntrack.Cut(ctx, c.Cut)
