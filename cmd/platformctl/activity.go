@@ -65,7 +65,7 @@ func (a *app) activityFilter(o activityOptions) (wire.ActivityFilter, error) {
 	f := o.filter
 	f.Since = check.moment("--since", o.since, a.now())
 	f.Until = check.moment("--until", o.until, a.now())
-	if f.Limit < 0 || f.Limit > 10_000 {
+	if f.Limit < 1 || f.Limit > 10_000 {
 		check.bad("--limit %d: must be between 1 and 10000", f.Limit)
 	}
 	if !slices.Contains([]string{"", "ok", "refused", "failed", "pending"}, f.Outcome) {
@@ -95,7 +95,7 @@ func (a *app) runActivity(ctx context.Context, o activityOptions) error {
 			return err
 		}
 	}
-	return follow(ctx, a.client().FollowActivity(ctx, f), a.printRecord)
+	return follow(ctx, a, a.client().FollowActivity(ctx, f), a.printRecord)
 }
 
 func (a *app) printRecords(records []wire.Record) {
@@ -171,12 +171,12 @@ func newActivityExportCommand(a *app) *cobra.Command {
 const exportPage = 1000
 
 func (a *app) runActivityExport(ctx context.Context, o activityOptions) error {
+	o.filter.Limit = exportPage
 	f, err := a.activityFilter(o)
 	if err != nil {
 		return err
 	}
 	c := a.client()
-	f.Limit = exportPage
 	for {
 		page, err := c.Activity(ctx, f)
 		if err != nil {

@@ -56,7 +56,7 @@ Exit codes are listed by: platformctl help exit-codes`,
 		SilenceErrors: true,
 	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%v; see: %s --help", err, cmd.CommandPath())
+		return usage("%s%v; see: %s --help", prefix(cmd), err, cmd.CommandPath())
 	})
 	c.SetVersionTemplate("platformctl {{.Version}}\n")
 	c.CompletionOptions.HiddenDefaultCmd = false
@@ -90,12 +90,20 @@ func grouped(root *cobra.Command, group string, commands ...*cobra.Command) {
 	}
 }
 
+// prefix names a command in a message: "ports open: ".
+func prefix(cmd *cobra.Command) string {
+	if !cmd.HasParent() {
+		return ""
+	}
+	return strings.TrimPrefix(cmd.CommandPath(), "platformctl ") + ": "
+}
+
 // noSuchCommand refuses arguments of a command that only has subcommands, and names what is near.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("%s: no command %q", cmd.CommandPath(), args[0])
+	text := fmt.Sprintf("%sthere is no command %q", prefix(cmd), args[0])
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
@@ -112,7 +120,7 @@ func noun(use, short string, subcommands ...*cobra.Command) *cobra.Command {
 // noArgs is cobra.NoArgs with a sentence of ours.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s: takes no arguments, but was given %q", cmd.CommandPath(), args)
+		return usage("%stakes no arguments, but was given %q", prefix(cmd), args)
 	}
 	return nil
 }
@@ -121,7 +129,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func needs(n int, example string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < n {
-			return usage("%s: an argument is missing; write for example: platformctl %s", cmd.CommandPath(), example)
+			return usage("%san argument is missing; write for example: platformctl %s", prefix(cmd), example)
 		}
 		return nil
 	}
@@ -131,7 +139,7 @@ func needs(n int, example string) cobra.PositionalArgs {
 func exactly(n int, example string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usage("%s: takes %d argument(s), but was given %d; write for example: platformctl %s", cmd.CommandPath(), n, len(args), example)
+			return usage("%stakes %d argument(s), but was given %d; write for example: platformctl %s", prefix(cmd), n, len(args), example)
 		}
 		return nil
 	}

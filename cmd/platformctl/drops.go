@@ -47,11 +47,11 @@ func (a *app) runDrops(ctx context.Context, o dropsOptions) error {
 			return err
 		}
 	}
-	return follow(ctx, a.client().FollowDrops(ctx, last), a.printDrop)
+	return follow(ctx, a, a.client().FollowDrops(ctx, last), a.printDrop)
 }
 
 // follow prints a stream until the user or the daemon ends it.
-func follow[T any](ctx context.Context, stream func(func(T, error) bool), show func(T) error) error {
+func follow[T any](ctx context.Context, a *app, stream func(func(T, error) bool), show func(T) error) error {
 	for v, err := range stream {
 		if ctx.Err() != nil {
 			return nil
@@ -66,7 +66,7 @@ func follow[T any](ctx context.Context, stream func(func(T, error) bool), show f
 	if ctx.Err() != nil {
 		return nil
 	}
-	return &client.UnreachableError{Socket: "its socket", Cause: errors.New("platformd ended the stream")}
+	return &client.UnreachableError{Socket: a.socket, Cause: errors.New("it ended the stream")}
 }
 
 func (a *app) printDrops(drops []wire.Drop) {

@@ -91,7 +91,8 @@ func (a *app) printStatus(st wire.Status) {
 	a.printf("geo rules  %d with %s\n", c.GeoRules, count(c.GeoRanges, "range", "ranges"))
 	a.printf("platformd  %s, up %s\n", printable(st.Version), wire.FormatDuration(a.now().Sub(st.Started)))
 	if st.Confirm != nil {
-		a.printConfirm(st.Confirm)
+		a.printf("\n%s revision %d (%s) is taken back at %s, in %s, unless you keep it:\n\n    platformctl confirm\n", a.paint(yellow, "Warning:"),
+			st.Confirm.Revision, printable(st.Confirm.Reason), when(st.Confirm.Deadline), a.left(st.Confirm.Deadline))
 	}
 	if len(st.Conditions) > 0 {
 		a.printf("\n")

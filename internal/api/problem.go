@@ -90,10 +90,11 @@ func mistakes(err error) []wire.Mistake {
 			return out
 		}
 	}
-	return []wire.Mistake{{Reason: strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")}}
+	reason := strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
+	return []wire.Mistake{{Reason: strings.TrimPrefix(reason, ErrNotFound.Error()+": ")}}
 }
 
-// sayNothing gives the parts of err where it adds nothing to them: a plain join, or a join with ErrInvalid before it.
+// sayNothing gives the parts of err where it adds nothing to them: a plain join, or one with a sentinel before it.
 func sayNothing(parts []error, err error) []error {
 	var texts []string
 	for _, e := range parts {
@@ -102,7 +103,7 @@ func sayNothing(parts []error, err error) []error {
 	switch {
 	case strings.Join(texts, "\n") == err.Error():
 		return parts
-	case len(parts) == 2 && parts[0] == ErrInvalid && strings.Join(texts, ": ") == err.Error():
+	case len(parts) == 2 && (parts[0] == ErrInvalid || parts[0] == ErrNotFound) && strings.Join(texts, ": ") == err.Error():
 		return parts[1:]
 	}
 	return nil
