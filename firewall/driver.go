@@ -38,3 +38,10 @@ type ChangedBy struct {
 	PID     uint32 `json:"pid,omitempty"`
 	Program string `json:"program,omitempty"`
 }
+
+// Stager is a driver that can put the big sets of a ruleset into the kernel before they are wanted. That takes long, and
+// Apply, which then finds them there, must not.
+type Stager interface {
+	// Stage may be called beside Apply. What was staged before and is not in rs is forgotten.
+	Stage(ctx context.Context, rs *Ruleset) error
+}
