@@ -20,7 +20,7 @@ type Driver interface {
 	// in place keep their position.
 	Apply(ctx context.Context, rs *Ruleset) error
 	// Probe reports whether the kernel holds a in the set, by the name it has in a Listing without its family digit:
-	// "allow", "bans", "blocks", "feeds", "geo0".
+	// "allow", "bans", "blocks", "feeds", "geo0". A set that is not there holds nothing; that is no error.
 	Probe(ctx context.Context, set string, a netip.Addr) (bool, error)
 	// Counters reads the counters of refused packets.
 	Counters(ctx context.Context) ([]Counter, error)
