@@ -11,11 +11,17 @@ import (
 func TestMain(m *testing.M) { nstest.Main(m) }
 
 func TestConformance(t *testing.T) {
-	conformance.Run(t, func(t *testing.T) firewall.Driver {
-		d, err := New()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	})
+	conformance.Run(t, newDriver)
 }
+
+func newDriver(t *testing.T) firewall.Driver {
+	d, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestRepairs(t *testing.T) { conformance.RunRepairs(t, newDriver, conformance.NftTampers()) }
+
+func TestDocker(t *testing.T) { conformance.RunDocker(t, newDriver) }
