@@ -41,8 +41,8 @@ func NftTampers() []Tamper {
 			}
 			flush()
 		}},
-		run("rule inserted", "insert rule "+table+"pre accept"),
-		run("chain flushed", "flush chain "+table+"pre"),
+		onChain("rule inserted", "pre", func(chain string) string { return "insert rule " + table + chain + " accept" }),
+		onChain("chain flushed", "pre", func(chain string) string { return "flush chain " + table + chain }),
 		run("chains flushed", "flush table "+table),
 		run("table deleted", "delete table "+table),
 		run("element deleted", "delete element "+table+"bans4 { 192.0.2.67 }"),
@@ -51,6 +51,18 @@ func NftTampers() []Tamper {
 		run("foreign chain in our table", "add chain "+table+"foreign"),
 		run("foreign set in our table", "add set "+table+"foreign { type ipv4_addr; }"),
 	}
+}
+
+// onChain tampers with the chain of that name, whose generation it looks up.
+func onChain(name, chain string, script func(chain string) string) Tamper {
+	named := regexp.MustCompile(`chain (` + chain + `_[0-9a-f]{8}) `)
+	return Tamper{Name: name, Do: func(t testing.TB, tp *nstest.Topology) {
+		m := named.FindStringSubmatch(tp.Exec(t, "", "nft", "-t", "list", "table", "inet", "platform"))
+		if m == nil {
+			t.Fatalf("there is no chain %s", chain)
+		}
+		tp.Nft(t, script(m[1])+"\n")
+	}}
 }
 
 var handleOf = regexp.MustCompile(`# handle (\d+)$`)
