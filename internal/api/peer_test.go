@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -83,7 +84,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	case c = <-conns:
 	}
 	defer c.Close()
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return c, nil }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}}
 	resp, err := client.Get("http://platformd/v1/openapi.json")
 	if err != nil {
 		t.Fatal(err)
