@@ -29,7 +29,8 @@ type Driver interface {
 // Watcher is a driver that can say at once that somebody else may have changed the kernel.
 type Watcher interface {
 	// Watch calls report for each change by another program until ctx ends, and returns ctx's error then. Changes by the
-	// driver itself are not reported.
+	// driver itself are not reported. It also calls report once when it begins to see changes, because there may have been
+	// one before.
 	Watch(ctx context.Context, report func(ChangedBy)) error
 }
 

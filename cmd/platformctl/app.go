@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,12 +61,8 @@ Exit codes are listed by: platformctl help exit-codes`,
 	})
 	c.SetVersionTemplate("platformctl {{.Version}}\n")
 	c.CompletionOptions.HiddenDefaultCmd = false
-	socket := a.env("PLATFORM_SOCKET")
-	if socket == "" {
-		socket = wire.DefaultSocket
-	}
 	f := c.PersistentFlags()
-	f.StringVar(&a.socket, "socket", socket, "unix socket of platformd; PLATFORM_SOCKET sets it as well")
+	f.StringVar(&a.socket, "socket", "", "unix socket of platformd (default $PLATFORM_SOCKET, else "+wire.DefaultSocket+")")
 	f.BoolVar(&a.json, "json", false, "print what the API answered, as JSON")
 	c.SuggestionsMinimumDistance = 2
 	c.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "change", Title: "Change:"},
@@ -112,7 +109,8 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 
 // noun is a command that only has subcommands.
 func noun(use, short string, subcommands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	c.AddCommand(subcommands...)
 	return c
 }
@@ -145,7 +143,12 @@ func exactly(n int, example string) cobra.PositionalArgs {
 	}
 }
 
-func (a *app) client() *client.Client { return client.New(a.socket) }
+func (a *app) client() *client.Client { return client.New(a.socketPath()) }
+
+// socketPath is what the flag says, else the environment, else the default.
+func (a *app) socketPath() string {
+	return cmp.Or(a.socket, a.env("PLATFORM_SOCKET"), wire.DefaultSocket)
+}
 
 // printJSON prints v for programs.
 func (a *app) printJSON(v any) error {

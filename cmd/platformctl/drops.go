@@ -66,7 +66,7 @@ func follow[T any](ctx context.Context, a *app, stream func(func(T, error) bool)
 	if ctx.Err() != nil {
 		return nil
 	}
-	return &client.UnreachableError{Socket: a.socket, Cause: errors.New("it ended the stream")}
+	return &client.UnreachableError{Socket: a.socketPath(), Cause: errors.New("it ended the stream")}
 }
 
 func (a *app) printDrops(drops []wire.Drop) {

@@ -72,6 +72,7 @@ func (a *app) runPortsOpen(ctx context.Context, o portsOpenOptions, args []strin
 		check.ports([]string{number})
 		if given && proto != "tcp" && proto != "udp" {
 			check.bad("port %q: the protocol must be tcp or udp", arg)
+			continue
 		}
 		if !given {
 			proto = "tcp"

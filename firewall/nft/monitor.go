@@ -32,6 +32,7 @@ func (d *Driver) Watch(ctx context.Context, report func(firewall.ChangedBy)) err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	report(firewall.ChangedBy{}) // what came before the subscription was not seen
 	for {
 		messages, err := c.Receive()
 		switch {

@@ -28,7 +28,6 @@ type none struct{}
 func route[I, O any](s *server, method, path, id, text string, fn func(context.Context, *I) (O, error), options ...func(*huma.Operation)) {
 	op := s.operation(method, path, id, text, options)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*answer[O], error) {
-		s.bodyIsRead(ctx)
 		out, err := fn(ctx, in)
 		if err != nil {
 			return nil, s.toProblem(err)
@@ -51,14 +50,6 @@ func (s *server) operation(method, path, id, text string, options []func(*huma.O
 		o(&op)
 	}
 	return op
-}
-
-// bodyIsRead lifts the deadline that huma sets for reading a body. Left in place, it would end the request itself: the
-// server's background read meets it and cancels the context.
-func (s *server) bodyIsRead(ctx context.Context) {
-	if c := connection(ctx); c != nil {
-		_ = c.SetReadDeadline(time.Time{}) // a connection without deadlines needs none lifted
-	}
 }
 
 // objectError is an error with what the request concerned.

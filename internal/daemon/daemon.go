@@ -230,7 +230,11 @@ func (d *Daemon) facts(p *firewall.Policy) host.Facts {
 // watchKernel makes the loop look when another program changed the kernel's tables.
 func (d *Daemon) watchKernel(ctx context.Context) error {
 	for ctx.Err() == nil {
+		pause := 50 * time.Millisecond // until the first pass has chosen a driver
 		w, ok := d.filter.current().(firewall.Watcher)
+		if d.filter.current() != nil {
+			pause = time.Second
+		}
 		if ok {
 			err := w.Watch(ctx, func(by firewall.ChangedBy) { d.loop.Kick(reconcile.Cause{Kind: "drift", By: by}) })
 			if ctx.Err() != nil {
@@ -240,7 +244,7 @@ func (d *Daemon) watchKernel(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
 	}
 	return ctx.Err()

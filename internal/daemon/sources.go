@@ -279,8 +279,8 @@ func defaultGeoThere() bool { return fileExists(defaultGeo()[0].Path) }
 func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) error {
 	l := d.lists
 	l.work.Lock()
-	defer l.work.Unlock()
 	m, err := l.geo.Get()
+	l.work.Unlock()
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,9 @@ func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) er
 		res, err := l.pool.Run(ctx, worker.Job{Kind: worker.ParseGeo, Source: s.Path, Format: s.Format})
 		defer res.Close()
 		if err != nil {
+			l.work.Lock()
 			_, saveErr := l.geo.Failed(err, d.now())
+			l.work.Unlock()
 			return d.reportGeo(ctx, m, false, errors.Join(err, saveErr))
 		}
 		read = append(read, res.Geo())
@@ -303,6 +305,8 @@ func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) er
 	if !fresh && !force {
 		return d.reportGeo(ctx, m, false, nil)
 	}
+	l.work.Lock()
+	defer l.work.Unlock()
 	m, changed, err := l.geo.Put(read, force, d.now())
 	if err == nil {
 		l.mu.Lock()
