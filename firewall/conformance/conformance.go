@@ -24,13 +24,21 @@ type testCase struct {
 
 // Run runs the whole suite, one subtest per case.
 func Run(t *testing.T, newDriver New) {
-	for _, group := range [][]testCase{
-		portCases(), icmpCases(), blockCases(), listCases(), limitCases(), forwardCases(),
-	} {
-		for _, c := range group {
-			t.Run(c.name, func(t *testing.T) {
-				nstest.Run(t, func(t *testing.T) { c.run(newEnv(t, newDriver)) })
-			})
+	t.Run("cases", func(t *testing.T) {
+		for _, group := range [][]testCase{
+			portCases(), icmpCases(), blockCases(), listCases(), limitCases(), forwardCases(), convergeCases(),
+		} {
+			for _, c := range group {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel() // processes of their own, which mostly wait
+					nstest.Run(t, func(t *testing.T) { c.run(newEnv(t, newDriver)) })
+				})
+			}
 		}
+	})
+	for _, c := range leakCases() { // these need the machine for themselves
+		t.Run(c.name, func(t *testing.T) {
+			nstest.Run(t, func(t *testing.T) { c.run(newEnv(t, newDriver)) })
+		})
 	}
 }

@@ -19,11 +19,12 @@ import (
 type env struct {
 	*testing.T
 	*nstest.Topology
-	d firewall.Driver
+	d    firewall.Driver
+	make New
 }
 
 func newEnv(t *testing.T, newDriver New) *env {
-	e := &env{T: t, Topology: nstest.NewTopology(t)}
+	e := &env{T: t, Topology: nstest.NewTopology(t), make: newDriver}
 	e.d = newDriver(t)
 	return e
 }

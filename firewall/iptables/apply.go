@@ -135,7 +135,7 @@ func (d *Driver) commit(ctx context.Context, family int, want, have *table, name
 			return err
 		}
 	}
-	return d.hook(family, have)
+	return d.hook(ctx, family, have)
 }
 
 // remove takes everything of ours away: jumps, chains, sets, in this order.

@@ -7,6 +7,9 @@
 // chain that jumped, so rules of others before and after keep their meaning. A published container port is matched by
 // its original destination port, which Docker's address translation does not change.
 //
+// An engine that puts its rules before ours (Docker does for IPv6 where it has no DOCKER-USER there, each time it starts)
+// goes around the jump until the next Apply moves it to the front; Observe shows the jump as missing meanwhile.
+//
 // What is admitted changes in one switch for each family: sets are first made stricter (longer block lists, fewer
 // always-allowed addresses), then iptables-restore commits all changed chains of the filter table at once, then sets are
 // made looser. IPv4 and IPv6 are two commits, one after the other; between them IPv4 obeys the new ruleset and IPv6 the

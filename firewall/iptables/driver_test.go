@@ -21,3 +21,5 @@ func newDriver(variant string) conformance.New {
 func TestConformanceNft(t *testing.T) { conformance.Run(t, newDriver("nft")) }
 
 func TestConformanceLegacy(t *testing.T) { conformance.Run(t, newDriver("legacy")) }
+
+func TestDocker(t *testing.T) { conformance.RunDocker(t, newDriver("")) }

@@ -1,8 +1,10 @@
 package iptables
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/platformd/platformd/firewall"
 )
@@ -26,27 +28,59 @@ func (h hook) object(family int) firewall.Object {
 // inForce reports whether every packet of the hook meets the jump, and whether it is where it belongs.
 func (h hook) inForce(t *table) bool {
 	want := h.place(t)
-	if h.from != "FORWARD" {
-		return position(t.chain(want), h.to) >= 0
-	}
-	// A jump in both places would count packets twice.
-	return position(t.chain(want), h.to) >= 0 && (want == h.from || position(t.chain(h.from), h.to) < 0)
+	return h.effective(t, want) && len(h.misplaced(t, want)) == 0
 }
 
-// place is the chain that the jump belongs in: where it is already, if that is asked before Docker's rules; else Docker's
-// chain for others, if the kernel's chain jumps there; else the kernel's chain.
+// effective reports whether the jump in a chain is asked before anything that may admit the packet.
+func (h hook) effective(t *table, chain string) bool {
+	c := t.chain(chain)
+	at := position(c, h.to)
+	return at >= 0 && (chain != "FORWARD" || at < engine(c))
+}
+
+// place is the chain that the jump belongs in: where it is already, if that is asked before a container engine's rules;
+// else Docker's chain for others, if that is asked before them; else the kernel's chain. Docker 20.10 has its chain for
+// IPv4 alone.
 func (h hook) place(t *table) string {
-	if h.from != "FORWARD" {
+	if h.from != "FORWARD" || h.effective(t, h.from) || t.chain(dockerUser) == nil {
 		return h.from
 	}
-	docker := position(t.chain(h.from), dockerUser)
-	if docker < 0 || t.chain(dockerUser) == nil {
-		return h.from
+	c := t.chain(h.from)
+	if docker := position(c, dockerUser); docker >= 0 && docker <= engine(c) {
+		return dockerUser
 	}
-	if own := position(t.chain(h.from), h.to); own >= 0 && own < docker {
-		return h.from
+	return h.from
+}
+
+// engine is the position of the first rule of a container engine, which may admit what we refuse; the number of rules where
+// there is none.
+func engine(c *chain) int {
+	for i, r := range c.rules {
+		for _, prefix := range []string{"DOCKER", "NETAVARK", "CNI-"} {
+			if strings.HasPrefix(r.target(), prefix) {
+				return i
+			}
+		}
 	}
-	return dockerUser
+	return len(c.rules)
+}
+
+// misplaced lists plain jumps of ours that are not where they belong, as commands that remove them. A second one would
+// count packets twice.
+func (h hook) misplaced(t *table, want string) []string {
+	var out []string
+	for _, name := range []string{h.from, dockerUser} {
+		c := t.chain(name)
+		if c == nil || (name == want && h.effective(t, want)) {
+			continue
+		}
+		for _, r := range c.rules {
+			if r.plainJump() && r.target() == h.to {
+				out = append(out, "-D "+name+" "+r.String())
+			}
+		}
+	}
+	return out
 }
 
 // position is the index of the plain jump from c to a chain, -1 where there is none or where packets leave c before it.
@@ -67,35 +101,24 @@ func reach(c *chain) int {
 	return len(c.rules)
 }
 
-// hook puts the jumps where they belong, and removes ours from where they do not. What is there keeps its position.
-func (d *Driver) hook(family int, t *table) error {
-	ipt := d.tools[family].tables
+// hook puts the jumps where they belong, and removes ours from where they do not. What is in place keeps its position. A
+// jump that moves does so in one commit.
+func (d *Driver) hook(ctx context.Context, family int, t *table) error {
 	for _, h := range hooks() {
 		want := h.place(t)
-		if position(t.chain(want), h.to) < 0 {
-			if c := t.chain(want); c != nil { // behind a rule that takes everything
-				for _, r := range c.rules {
-					if r.plainJump() && r.target() == h.to {
-						if err := ipt.Delete("filter", want, r.args...); err != nil {
-							return fmt.Errorf("move the jump from %s to %s: %w", want, h.to, err)
-						}
-					}
-				}
-			}
-			if err := ipt.Insert("filter", want, 1, "-j", h.to); err != nil {
-				return fmt.Errorf("insert the jump from %s to %s: %w", want, h.to, err)
-			}
+		lines := h.misplaced(t, want)
+		missing := !h.effective(t, want)
+		var err error
+		switch {
+		case len(lines) > 0 && missing:
+			err = d.tools[family].restore(ctx, append(lines, "-I "+want+" 1 -j "+h.to))
+		case len(lines) > 0:
+			err = d.tools[family].restore(ctx, lines)
+		case missing:
+			err = d.tools[family].tables.Insert("filter", want, 1, "-j", h.to)
 		}
-		for _, other := range []string{h.from, dockerUser} {
-			if c := t.chain(other); c != nil && other != want {
-				for _, r := range c.rules {
-					if r.plainJump() && r.target() == h.to {
-						if err := ipt.Delete("filter", other, r.args...); err != nil {
-							return fmt.Errorf("remove the jump from %s to %s: %w", other, h.to, err)
-						}
-					}
-				}
-			}
+		if err != nil {
+			return fmt.Errorf("jump from %s to %s: %w", want, h.to, err)
 		}
 	}
 	return nil

@@ -64,16 +64,17 @@ func (d *Driver) Observe(context.Context) (firewall.Listing, error) {
 	return s.listing(), nil
 }
 
-func (d *Driver) snapshot() (*snapshot, error) {
+func (d *Driver) snapshot() (s *snapshot, err error) {
 	c, err := dial()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	nc, err := nftables.New(nftables.WithSockOptions(setBuffers))
+	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
+	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
 	return observe(c, nc)
 }
 

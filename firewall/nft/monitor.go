@@ -32,7 +32,6 @@ func (d *Driver) Watch(ctx context.Context, report func(firewall.ChangedBy)) err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	self := uint32(os.Getpid())
 	for {
 		messages, err := c.Receive()
 		switch {
@@ -45,11 +44,17 @@ func (d *Driver) Watch(ctx context.Context, report func(firewall.ChangedBy)) err
 			return fmt.Errorf("watch nftables: %w", err)
 		}
 		for _, m := range messages {
-			if by := decodeGeneration(tail(m.Data)); by.PID != self {
+			if by := decodeGeneration(tail(m.Data)); !ours(by.PID) {
 				report(by)
 			}
 		}
 	}
+}
+
+// ours reports whether a thread is one of this process: the kernel names the thread that made the change.
+func ours(tid uint32) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", tid))
+	return err == nil
 }
 
 // onlyGenerations lets NFT_MSG_NEWGEN pass, the last message of each transaction. A filter loads half-words in network

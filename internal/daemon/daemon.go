@@ -76,6 +76,7 @@ type Daemon struct {
 	lists    *lists
 	bans     *banBook
 	drops    *drops
+	sshd     sshdWatch
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -98,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now}
-	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, Now: cfg.Now})
+	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, After: d.saveLastGood, Now: cfg.Now})
 	if err := d.revertExpired(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("revert an unconfirmed change: %w", err), d.Close())
 	}

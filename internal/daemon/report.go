@@ -38,7 +38,6 @@ func (d *Daemon) report(r reconcile.Result) {
 		if r.Err != nil {
 			d.log.Warn("the firewall is in force, though applying it said otherwise", "error", r.Err)
 		}
-		d.saveLastGood()
 	default:
 		message := "the kernel does not hold the policy: " + summarize(r.Left)
 		if r.Err != nil {
@@ -82,9 +81,9 @@ func summarize(changes []firewall.Change) string {
 }
 
 // saveLastGood writes what is in force to where early boot finds it, and removes range files that nobody needs.
-func (d *Daemon) saveLastGood() {
+func (d *Daemon) saveLastGood(r reconcile.Result) {
 	name, rs, _ := d.filter.state()
-	if rs == nil {
+	if rs == nil || !r.Verified {
 		return
 	}
 	data, err := json.Marshal(rs)

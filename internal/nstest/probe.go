@@ -168,3 +168,8 @@ func classify(err error) (Result, bool) {
 	}
 	return Filtered, false
 }
+
+// Stream opens a TCP connection.
+func (f From) Stream(to netip.AddrPort, patience time.Duration) (net.Conn, error) {
+	return f.dial("tcp", to, patience)
+}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -152,7 +153,27 @@ func addAddr(dev string, p netip.Prefix) error {
 	if err := netlink.AddrAdd(l, a); err != nil {
 		return fmt.Errorf("add %v to %s: %w", p, dev, err)
 	}
-	return nil
+	return awaitLocal(p.Addr())
+}
+
+// awaitLocal waits until the kernel takes packets to a for its own. For IPv6 it makes that route in a worker of its own,
+// some time after the address is there; until then it drops what arrives.
+func awaitLocal(a netip.Addr) error {
+	if a.Is4() {
+		return nil
+	}
+	filter := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Dst: ipNet(netip.PrefixFrom(a, 128))}
+	for range 2000 {
+		routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+		if err != nil {
+			return fmt.Errorf("list local routes: %w", err)
+		}
+		if len(routes) > 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("no local route to %v after two seconds", a)
 }
 
 // addRoute adds a route through dev, with a gateway where gw is valid.

@@ -55,8 +55,9 @@ type Config struct {
 	Every time.Duration
 	// Settle is how long the loop waits after word of a change, for the changes that come with it.
 	Settle time.Duration
-	// Report is called after each pass, from the loop's goroutine.
-	Report func(Result)
+	// Report is called after each pass, before those who wait for it go on; After when they have gone on. Both are called
+	// from the loop's goroutine.
+	Report, After func(Result)
 	Now    func() time.Time
 }
 
@@ -141,6 +142,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		for _, done := range waiting {
 			done <- r
 		}
+		if l.cfg.After != nil {
+			l.cfg.After(r)
+		}
 		if r.Verified {
 			retry, next = firstRetry, Cause{Kind: "timer"}
 			timer.Reset(l.cfg.Every)
@@ -152,22 +156,30 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
-// take empties the list of causes. Where nobody waits, it lets further changes arrive first.
+// take empties the list of causes. Where nobody waits for an answer, it lets the changes arrive first that come with the
+// one it was told of.
 func (l *Loop) take(ctx context.Context) ([]Cause, []chan Result) {
-	l.mu.Lock()
-	waits := slices.ContainsFunc(l.causes, func(c Cause) bool { return c.Kind == "request" })
-	l.mu.Unlock()
-	if !waits && l.cfg.Settle > 0 {
+	settled := time.After(l.cfg.Settle)
+	for !l.awaited() {
 		select {
-		case <-time.After(l.cfg.Settle):
+		case <-l.wake:
+			continue
+		case <-settled:
 		case <-ctx.Done():
 		}
+		break
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	causes, waiting := l.causes, l.waiting
 	l.causes, l.waiting = nil, nil
 	return causes, waiting
+}
+
+func (l *Loop) awaited() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.causes, func(c Cause) bool { return c.Kind == "request" })
 }
 
 func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
