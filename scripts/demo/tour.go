@@ -34,7 +34,7 @@ func (m *machine) tour(ctx context.Context) error {
 
 // run types a command and shows what it prints.
 func (t *tourist) run(line string) string {
-	const most = 16
+	const most = 24
 	t.out.command(line)
 	out, err := t.platformctl(t.ctx, words(line)...).CombinedOutput()
 	t.out.output(string(out), most)
@@ -83,7 +83,7 @@ func (t *tourist) ports() {
 	t.run("ports list")
 	t.connects("alice", 80, true)
 	t.connects("alice", 5432, false)
-	t.run("ports open 5432/tcp --source 203.0.113.0/24 --source 2001:db8:a::/64 --name database")
+	t.run("ports open 5432/tcp --from 203.0.113.0/24,2001:db8:a::/64 --name database")
 	t.connects("alice", 5432, true)
 	t.connects("mallory", 5432, false)
 }
@@ -111,6 +111,11 @@ func (t *tourist) block() {
 
 func (t *tourist) geo() {
 	t.out.title("By country")
+	for end := time.Now().Add(ready); time.Now().Before(end); time.Sleep(beat) { // it is read beside everything else
+		if t.platformctl(t.ctx, "geo", "lookup", "193.0.6.139").Run() == nil {
+			break
+		}
+	}
 	t.run("geo lookup 193.0.6.139")
 	t.connectsFrom("mallory", 80, true, true)
 	t.run("geo block NL")
@@ -166,7 +171,7 @@ func appendTo(path, text string) error {
 func (t *tourist) look() {
 	t.out.title("Who was refused, and who changed what")
 	t.run("top")
-	t.run("drops")
+	t.run("drops --limit 12")
 	t.run("activity")
 }
 
