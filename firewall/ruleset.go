@@ -17,7 +17,7 @@ type Ruleset struct {
 	Allow    []ranges.Range `json:"allow,omitempty"`
 	Bans     []Timed        `json:"bans,omitempty"`   // single IPv4 addresses and IPv6 /64s, none of them overlapping Allow
 	Blocks   []Timed        `json:"blocks,omitempty"` // disjoint; Allow is not subtracted, the driver checks Allow first
-	Feeds    BigSet         `json:"feeds,omitzero"`
+	Feeds    BigSet         `json:"feeds,omitzero"`   // new flows from and to these; flows from bridges by destination only
 	Geo      []GeoScope     `json:"geo,omitempty"`
 	Services []Service      `json:"services,omitempty"`
 	Meters   []Meter        `json:"meters,omitempty"` // every limit class that a service or Echo names, by name
@@ -42,7 +42,8 @@ type BigSet struct {
 	V6     int    `json:"v6,omitempty"`
 }
 
-// GeoScope refuses new inbound flows by country, for the whole host or for some ports.
+// GeoScope refuses new inbound flows by country, for the whole host or for some ports. What comes in from
+// ForwardRuleset.Bridges is not inbound.
 type GeoScope struct {
 	// Name is unique and stable: "geo0", "geo1" ... by position in the policy.
 	Name string `json:"name"`
@@ -54,7 +55,8 @@ type GeoScope struct {
 	Set      BigSet      `json:"set"`
 }
 
-// Service admits new flows to Ports.
+// Service admits new flows to Ports. Where several services name one port, any of them without a meter is enough; if none
+// of those admits the flow, the first by name that it fits decides, with its meter.
 type Service struct {
 	Name       string         `json:"name"`
 	Protocol   Protocol       `json:"protocol"`
@@ -69,7 +71,7 @@ type Service struct {
 type Meter struct {
 	Name  string          `json:"name"`
 	Limit ratelimit.Limit `json:"limit"`
-	// Sources is how many sources it remembers at once.
+	// Sources is how many sources it remembers at once, for the rate. Concurrent connections may be counted elsewhere.
 	Sources int `json:"sources"`
 	// AdmitWhenFull decides about new sources when the memory is full: true admits them unmetered (a flood from many
 	// addresses cannot close the service), false refuses them (a flood cannot get around the limit).
@@ -116,7 +118,8 @@ type Counter struct {
 	Bytes   uint64 `json:"bytes"`
 }
 
-// LogGroup is the NFLOG group that refused packets are sent to, at most LogRate a second with the prefix "platform:REASON".
+// LogGroup is the NFLOG group that refused packets are sent to, at most LogRate a second for each reason and family, with
+// the prefix "platform:REASON". Packets of banned sources are counted but not sent there.
 const (
 	LogGroup  = 7021
 	LogRate   = 50

@@ -281,8 +281,9 @@ type Tamper struct {
 	Do   func(t testing.TB, tp *nstest.Topology)
 }
 
-// RunRepairs shows that each tampering is seen by Observe and undone by the next Apply. The tamperings meet the ruleset
-// that TamperRuleset describes.
+// RunRepairs shows that each tampering is seen by Observe and undone by the next Apply. It finds a ruleset that uses
+// everything; among others the bans 192.0.2.67 and 2001:db8:66::/64, the allowed 192.0.2.5, the feed range 192.0.2.64/26, and
+// service ssh on TCP port 22.
 func RunRepairs(t *testing.T, newDriver New, tampers []Tamper) {
 	for _, c := range tampers {
 		t.Run(c.Name, func(t *testing.T) {
@@ -307,7 +308,3 @@ func RunRepairs(t *testing.T, newDriver New, tampers []Tamper) {
 		})
 	}
 }
-
-// TamperRuleset names what the tamperings of RunRepairs find: among others the bans 192.0.2.67 and 2001:db8:66::/64, the
-// allowed 192.0.2.5, and service ssh on TCP port 22.
-const TamperRuleset = "bans 192.0.2.66 192.0.2.67 2001:db8:66::/64, allow 192.0.2.5, ssh tcp 22"

@@ -23,19 +23,53 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
 	if err != nil {
 		return fmt.Errorf("iptables: apply: %w", err)
 	}
-	k, err := d.read(ctx)
-	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
-	}
-	if s.off {
+	// First without counting the elements of big sets, which takes longer than all the rest and is hardly ever news; so a
+	// block is in force before it.
+	k, err := d.read(ctx, false)
+	switch {
+	case err != nil:
+	case s.off:
 		err = d.remove(ctx, k)
-	} else {
-		err = d.converge(ctx, s, k)
+	default:
+		if err = d.converge(ctx, s, k); err == nil {
+			err = d.repairBig(ctx, s)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("iptables: apply: %w", err)
 	}
 	return nil
+}
+
+// repairBig loads big sets again that another program has changed.
+func (d *Driver) repairBig(ctx context.Context, s *spec) error {
+	if !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
+		return nil
+	}
+	c, err := dialIPSet()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	sets, err := readSets(c, true)
+	if err != nil || !(&kernel{sets: sets}).damaged() {
+		return err
+	}
+	k, err := d.read(ctx, true)
+	if err != nil {
+		return err
+	}
+	return d.converge(ctx, s, k)
+}
+
+// damaged reports whether a big set has another number of elements than its name says.
+func (k *kernel) damaged() bool {
+	for name, s := range k.sets {
+		if _, _, elements, big := splitName(name); big && s.elements != uint32(elements) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {

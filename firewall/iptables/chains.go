@@ -16,7 +16,9 @@ const (
 	chainDestinations = "PLATFORM_DESTINATIONS" // may the host or a container open a flow to there?
 	chainServices     = "PLATFORM_SERVICES"     // is the port open, without a limit?
 	chainRateLimit    = "PLATFORM_RATELIMIT"    // is the port open, within a limit? Everything else ends here.
+	chainSYN          = "PLATFORM_SYN"          // too many new connections to all ports?
 	limitPrefix       = "PLATFORM_LIMIT_"       // one for each meter
+	dropPrefix        = "PLATFORM_DROP_"        // one for each reason
 )
 
 // input is asked about every packet to this host.
@@ -25,8 +27,8 @@ func (b *builder) input() {
 	c.add("loopback", m("-i lo"), "-j", "RETURN")
 	c.add("bans", append(b.set("bans", "src"), b.notSet("allow", "src")...), "-g", b.refuse(firewall.ReasonBan))
 	if b.rs.Echo == firewall.EchoLimited && b.meter("ping") != nil {
-		// Before "established", because all requests of one ping program are one flow: each counts.
-		c.add("echo-limit", b.echoRequest(), "-j", b.limit("ping", firewall.ReasonLimit.Of("ping")))
+		// All requests of one ping program are one flow: each counts.
+		c.add("echo-again", append(b.echoRequest(), m("-m conntrack --ctstate ESTABLISHED")...), "-g", b.limit("ping", firewall.ReasonLimit.Of("ping")))
 	}
 	c.add("established", m("-m conntrack --ctstate RELATED,ESTABLISHED"), "-j", "RETURN")
 	if b.v6 {
@@ -43,7 +45,11 @@ func (b *builder) input() {
 	}
 	c.add("invalid", m("-m conntrack --ctstate INVALID"), "-g", b.refuse(firewall.ReasonInvalid))
 	c.add("lists", b.notSet("allow", "src"), "-j", chainLists)
-	if b.rs.Echo != firewall.EchoClosed {
+	switch {
+	case b.rs.Echo == firewall.EchoClosed:
+	case b.rs.Echo == firewall.EchoLimited && b.meter("ping") != nil:
+		c.add("echo", b.echoRequest(), "-g", b.limit("ping", firewall.ReasonLimit.Of("ping")))
+	default:
 		c.add("echo", b.echoRequest(), "-j", "RETURN")
 	}
 	if b.v6 {

@@ -82,7 +82,7 @@ func (d *Driver) Render(rs *firewall.Ruleset) (firewall.Listing, error) {
 
 // Observe implements firewall.Driver.
 func (d *Driver) Observe(ctx context.Context) (firewall.Listing, error) {
-	k, err := d.read(ctx)
+	k, err := d.read(ctx, true)
 	if err != nil {
 		return nil, fmt.Errorf("iptables: observe: %w", err)
 	}

@@ -190,9 +190,9 @@ func tampers(variant string) []conformance.Tamper {
 	return []conformance.Tamper{
 		run("rule deleted", ipt+"-D PLATFORM 3", ipt6+"-D PLATFORM_RATELIMIT 1"),
 		run("rule inserted", ipt+"-I PLATFORM 1 -j RETURN", ipt6+"-A PLATFORM_SERVICES -p tcp -j RETURN"),
-		run("rule moved", ipt+"-D PLATFORM_RATELIMIT -m comment --comment closed -g PLATFORM_closed", ipt+"-I PLATFORM_RATELIMIT 1 -m comment --comment closed -g PLATFORM_closed"),
-		run("rule changed", ipt+"-R PLATFORM_closed 2 -m comment --comment platform:closed -j RETURN"),
-		run("chain flushed", ipt+"-F PLATFORM", ipt6+"-F PLATFORM_closed"),
+		run("rule moved", ipt+"-D PLATFORM_RATELIMIT -m comment --comment closed -g PLATFORM_DROP_closed", ipt+"-I PLATFORM_RATELIMIT 1 -m comment --comment closed -g PLATFORM_DROP_closed"),
+		run("rule changed", ipt+"-R PLATFORM_DROP_closed 2 -m comment --comment platform:closed -j RETURN"),
+		run("chain flushed", ipt+"-F PLATFORM", ipt6+"-F PLATFORM_DROP_closed"),
 		run("table flushed", ipt+"-F", ipt6+"-F"),
 		run("table flushed and chains deleted", ipt+"-F", ipt+"-X", ipt6+"-F", ipt6+"-X"),
 		run("jump deleted", ipt+"-D INPUT -j PLATFORM"),
@@ -200,6 +200,13 @@ func tampers(variant string) []conformance.Tamper {
 		run("foreign chain with our prefix", ipt+"-N PLATFORM_XYZ"),
 		run("element deleted", "ipset del platform-bans4 192.0.2.67", "ipset del platform-bans6 2001:db8:66::/64"),
 		run("element added", "ipset add platform-allow4 192.0.2.130", "ipset add platform-allow6 2001:db8::/32"),
+		{Name: "big set damaged", Do: func(t testing.TB, tp *nstest.Topology) {
+			for _, name := range strings.Fields(tp.Exec(t, "", "ipset", "list", "-n")) {
+				if strings.HasPrefix(name, "platform-feeds4-") {
+					tp.Exec(t, "", "ipset", "del", name, "192.0.2.64/26")
+				}
+			}
+		}},
 		run("set flushed", "ipset flush platform-bans4"),
 		run("sets flushed", "ipset flush"),
 		run("everything deleted", ipt+"-F", ipt+"-X", ipt6+"-F", ipt6+"-X", "ipset destroy"),

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 
@@ -36,7 +37,8 @@ const (
 	dataNetmask  = 20
 	dataElements = 24
 
-	flagListHeader = 1 << 2
+	flagListSetName = 1 << 1
+	flagListHeader  = 1 << 2
 
 	errNotThere = 4103 // IPSET_ERR_EXIST: for a test, that the element is not there
 )
@@ -49,7 +51,7 @@ type kernelSet struct {
 	timed        bool
 	netmask      uint8
 	elements     uint32
-	members      map[netip.Prefix]uint32 // seconds left, 0 is forever; nil where only the header was read
+	members      map[netip.Prefix]uint32 // seconds left, 0 is forever; empty where they were not read
 }
 
 func dialIPSet() (*netlink.Conn, error) {
@@ -73,51 +75,73 @@ func request(cmd uint16, flags netlink.HeaderFlags, add func(*netlink.AttributeE
 	}, err
 }
 
-// headers reads the headers of all sets of ours.
-func headers(c *netlink.Conn) (map[string]*kernelSet, error) {
+// list reads what the kernel says about sets of ours: all of them, or the one that is named. With flagListSetName it is the
+// names alone, with flagListHeader the headers too, without a flag also the elements. For a header the kernel counts the
+// elements of a hash one by one, about 20 ns each.
+func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, error) {
 	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(netlink.NetByteOrder|attrFlags, flagListHeader)
+		if name != "" {
+			ae.String(attrSetName, name)
+		}
+		if flags != 0 {
+			ae.Uint32(netlink.NetByteOrder|attrFlags, flags)
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	msgs, err := c.Execute(req)
+	if name != "" && errors.Is(err, unix.ENOENT) {
+		return nil, nil // gone since its name was read
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list ipsets: %w (does the kernel have ip_set?)", err)
 	}
 	out := map[string]*kernelSet{}
-	for _, msg := range msgs {
-		s := &kernelSet{}
+	for _, msg := range msgs { // a long list of elements is several messages, each with the name
+		s := &kernelSet{members: map[netip.Prefix]uint32{}}
 		if err := s.decode(msg.Data); err != nil {
 			return nil, fmt.Errorf("list ipsets: %w", err)
 		}
-		if strings.HasPrefix(s.name, setPrefix) {
-			out[s.name] = s
+		if !strings.HasPrefix(s.name, setPrefix) {
+			continue
 		}
+		if first := out[s.name]; first != nil {
+			maps.Copy(first.members, s.members)
+			continue
+		}
+		out[s.name] = s
 	}
 	return out, nil
 }
 
-// readMembers reads the elements of a set.
-func (s *kernelSet) readMembers(c *netlink.Conn) error {
-	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) { ae.String(attrSetName, s.name) })
+// readSets reads all sets of ours: the members of the small ones, and the headers of the others. Without counting, big sets
+// are taken to have as many elements as their names say.
+func readSets(c *netlink.Conn, counting bool) (map[string]*kernelSet, error) {
+	names, err := list(c, "", flagListSetName)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	msgs, err := c.Execute(req)
-	if errors.Is(err, unix.ENOENT) { // gone since its header was read
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("list ipset %s: %w", s.name, err)
-	}
-	s.members = map[netip.Prefix]uint32{}
-	for _, msg := range msgs {
-		if err := s.decode(msg.Data); err != nil {
-			return fmt.Errorf("list ipset %s: %w", s.name, err)
+	out := map[string]*kernelSet{}
+	for name := range names {
+		_, _, elements, big := splitName(name)
+		if big && !counting {
+			out[name] = &kernelSet{name: name, elements: uint32(elements)}
+			continue
+		}
+		var flags uint32
+		if !isSmall(name) {
+			flags = flagListHeader
+		}
+		one, err := list(c, name, flags)
+		if err != nil {
+			return nil, err
+		}
+		if s := one[name]; s != nil {
+			out[name] = s
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // decode takes one message of a list into s.
@@ -195,9 +219,7 @@ func (s *kernelSet) decodeMember(ad *netlink.AttributeDecoder) error {
 	if !p.IsValid() {
 		return fmt.Errorf("element %v/%d is not a prefix", a, bits)
 	}
-	if s.members != nil {
-		s.members[p] = left
-	}
+	s.members[p] = left
 	return nil
 }
 
@@ -245,7 +267,7 @@ func (d *Driver) Probe(ctx context.Context, name string, a netip.Addr) (bool, er
 		return false, fmt.Errorf("iptables: probe %s: %w", name, err)
 	}
 	defer c.Close()
-	all, err := headers(c)
+	all, err := list(c, "", flagListSetName)
 	if err != nil {
 		return false, fmt.Errorf("iptables: probe %s: %w", name, err)
 	}

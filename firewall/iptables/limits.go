@@ -69,7 +69,7 @@ func (b *builder) limit(name string, reason firewall.Reason) string {
 	mt := b.meter(name)
 	cn := chainName(limitPrefix, name)
 	if reason == firewall.ReasonSYN {
-		cn = chainPrefix + "SYN"
+		cn = chainSYN
 	}
 	if b.t.chain(cn) != nil {
 		return cn

@@ -3,11 +3,13 @@ package iptables
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/platformd/platformd/firewall"
 )
@@ -18,31 +20,21 @@ type kernel struct {
 	sets   map[string]*kernelSet // of ours, by name
 }
 
-// read reads the filter tables, the headers of our sets, and the members of the small ones.
-func (d *Driver) read(ctx context.Context) (*kernel, error) {
+// read reads the filter tables and the sets; see readSets for counting.
+func (d *Driver) read(ctx context.Context, counting bool) (*kernel, error) {
 	k := &kernel{}
+	var errs [2]error
+	var wg sync.WaitGroup
 	for i, t := range d.tools {
-		var err error
-		if k.tables[i], err = t.save(ctx, false); err != nil {
-			return nil, err
-		}
+		wg.Go(func() { k.tables[i], errs[i] = t.save(ctx, false) })
 	}
 	c, err := dialIPSet()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		k.sets, err = readSets(c, counting)
+		c.Close()
 	}
-	defer c.Close()
-	if k.sets, err = headers(c); err != nil {
-		return nil, err
-	}
-	for _, s := range k.sets {
-		if isSmall(s.name) {
-			if err := s.readMembers(c); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return k, nil
+	wg.Wait()
+	return k, errors.Join(errs[0], errs[1], err)
 }
 
 // isSmall reports whether a set's members are read.

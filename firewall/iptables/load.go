@@ -18,7 +18,7 @@ func loadName(v6 bool) string { return setPrefix + "load" + digitOf(v6) }
 func (d *Driver) resolve(ctx context.Context, s *set, k *kernel) (string, error) {
 	for name, have := range k.sets {
 		n, content, elements, big := splitName(name)
-		if big && n == s.name && content == s.content && have.elements == uint32(elements) && have.v6 == s.v6 && have.typ == s.typ() {
+		if big && n == s.name && content == s.content && have.elements == uint32(elements) {
 			return name, nil
 		}
 	}
@@ -128,13 +128,14 @@ func verify(s *set, kernel string, elements int, probes []netip.Addr) error {
 		return err
 	}
 	defer c.Close()
-	all, err := headers(c)
+	all, err := list(c, kernel, flagListHeader)
 	if err != nil {
 		return err
 	}
-	have := all[kernel]
-	if have == nil || have.elements != uint32(elements) {
-		return fmt.Errorf("load set %s: the kernel holds %+v, want %d elements", s.name, have, elements)
+	if have := all[kernel]; have == nil {
+		return fmt.Errorf("load set %s: another program has removed it meanwhile", s.name)
+	} else if have.elements != uint32(elements) {
+		return fmt.Errorf("load set %s: the kernel holds %d elements, want %d", s.name, have.elements, elements)
 	}
 	for _, a := range probes {
 		in, err := test(c, kernel, a)

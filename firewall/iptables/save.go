@@ -1,8 +1,6 @@
 package iptables
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -85,10 +83,7 @@ func quote(s string) string {
 // parseSave reads the output of iptables-save for one table, with or without counters.
 func parseSave(out []byte) (*table, error) {
 	t := &table{}
-	sc := bufio.NewScanner(bytes.NewReader(out))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		line := sc.Text()
+	for line := range strings.SplitSeq(string(out), "\n") {
 		switch {
 		case strings.HasPrefix(line, ":"):
 			name, _, _ := strings.Cut(line[1:], " ")
@@ -99,7 +94,7 @@ func parseSave(out []byte) (*table, error) {
 			}
 		}
 	}
-	return t, sc.Err()
+	return t, nil
 }
 
 func (t *table) parseRule(line string) error {

@@ -92,7 +92,7 @@ func (b *builder) has(name string) bool {
 // refuse makes the chain that ends packets for a reason, once, and gives its name. It is a chain of its own so that its
 // counters stay when other chains change. A ban is an event already and its drops must cost little, so it is not logged.
 func (b *builder) refuse(reason firewall.Reason) string {
-	name := chainName(chainPrefix, string(reason))
+	name := chainName(dropPrefix, string(reason))
 	if b.t.chain(name) != nil {
 		return name
 	}

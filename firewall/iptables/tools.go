@@ -61,14 +61,6 @@ func (d *Driver) find(variant string) error {
 	return errors.Join(errs...)
 }
 
-// digit is "4" or "6".
-func (t *tools) digit() string {
-	if t.v6 {
-		return "6"
-	}
-	return "4"
-}
-
 // run runs a program with an argument list; stdin is written by feed where it is not nil.
 func run(ctx context.Context, feed func(io.Writer) error, path string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, path, args...)

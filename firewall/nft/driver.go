@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/platformd/platformd/firewall"
 )
@@ -93,6 +94,9 @@ func (d *Driver) Probe(_ context.Context, name string, a netip.Addr) (bool, erro
 		a = netip.PrefixFrom(a, 64).Masked().Addr()
 	}
 	sets, err := listSets(c)
+	if errors.Is(err, unix.ENOENT) { // no table
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -166,5 +170,8 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 	if err := a.prepare(ctx); err != nil {
 		return errors.Join(err, a.abandon())
 	}
-	return a.switchOver()
+	if err := a.switchOver(); err != nil {
+		return err
+	}
+	return a.cleanUp()
 }

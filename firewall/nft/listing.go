@@ -42,30 +42,16 @@ func (s *snapshot) listing() firewall.Listing {
 		return nil
 	}
 	l := firewall.Listing{{Kind: "table", Name: "inet " + tableName, Text: "table inet " + tableName, Digest: "table"}}
+	in := s.inForce()
 	for _, c := range s.chains {
-		var h *hook
-		if c.Hooknum != nil && c.Priority != nil {
-			h = &hook{hookName(uint32(*c.Hooknum)), uint32(*c.Hooknum), int32(*c.Priority)}
+		name := logicalName(c.Name)
+		if generationOf(c.Name) != in || name == c.Name {
+			name = c.Name + " (old)"
 		}
-		o := chainObject(c.Name, h)
-		if h != nil && (c.Policy == nil || *c.Policy != nftables.ChainPolicyAccept) {
-			o.Text, o.Digest = o.Text+" policy drop", o.Digest+" policy drop"
-		}
+		o := observedChain(c)
+		o.Name = name
 		l = append(l, o)
-		last := ""
-		for i, r := range s.rules[c.Name] {
-			id, ok := userdata.GetString(r.UserData, userdata.TypeComment)
-			object := firewall.Object{Kind: "rule", Name: c.Name + "/" + id, Text: "as it is in the kernel", Digest: canonical(r.Exprs)}
-			switch {
-			case !ok:
-				object.Name, object.Text = fmt.Sprintf("%s/foreign %d", c.Name, i), "a rule of somebody else"
-			case id <= last:
-				object.Name, object.Text = fmt.Sprintf("%s/%s (again or moved, %d)", c.Name, id, i), "a rule out of its place"
-			default:
-				last = id
-			}
-			l = append(l, object)
-		}
+		l = append(l, s.ruleObjects(c.Name, name)...)
 	}
 	for _, o := range s.sets {
 		name := o.logical
@@ -80,6 +66,55 @@ func (s *snapshot) listing() firewall.Listing {
 	}
 	l.Sort()
 	return l
+}
+
+// inForce is the generation of chains that has the most of them.
+func (s *snapshot) inForce() string {
+	count := map[string]int{}
+	for _, c := range s.chains {
+		if g := generationOf(c.Name); g != "" {
+			count[g]++
+		}
+	}
+	best := ""
+	for _, g := range s.generations() {
+		if count[g] > count[best] {
+			best = g
+		}
+	}
+	return best
+}
+
+func (s *snapshot) ruleObjects(kernel, name string) firewall.Listing {
+	var l firewall.Listing
+	last := ""
+	for i, r := range s.rules[kernel] {
+		id, ok := userdata.GetString(r.UserData, userdata.TypeComment)
+		o := firewall.Object{Kind: "rule", Name: name + "/" + id, Text: "as it is in the kernel", Digest: canonical(r.Exprs)}
+		switch {
+		case !ok:
+			o.Name, o.Text = fmt.Sprintf("%s/foreign %d", name, i), "a rule of somebody else"
+		case id <= last:
+			o.Name, o.Text = fmt.Sprintf("%s/%s (again or moved, %d)", name, id, i), "a rule out of its place"
+		default:
+			last = id
+		}
+		l = append(l, o)
+	}
+	return l
+}
+
+// observedChain is a chain as it is in the kernel, by its logical name.
+func observedChain(c *nftables.Chain) firewall.Object {
+	var h *hook
+	if c.Hooknum != nil && c.Priority != nil {
+		h = &hook{hookName(uint32(*c.Hooknum)), uint32(*c.Hooknum), int32(*c.Priority)}
+	}
+	o := chainObject(logicalName(c.Name), h)
+	if h != nil && (c.Policy == nil || *c.Policy != nftables.ChainPolicyAccept) {
+		o.Text, o.Digest = o.Text+" policy drop", o.Digest+" policy drop"
+	}
+	return o
 }
 
 func chainObject(name string, h *hook) firewall.Object {

@@ -1,7 +1,6 @@
 package nft
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -158,9 +157,7 @@ func (x *set) newName() string {
 	if !x.generations {
 		return x.name
 	}
-	var b [4]byte
-	rand.Read(b[:])
-	return x.name + "_" + hex.EncodeToString(b[:])
+	return x.name + "_" + generationSuffix()
 }
 
 // logicalName takes the generation off a kernel name.

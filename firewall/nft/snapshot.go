@@ -205,7 +205,9 @@ func decodeService(e nftables.SetElement) string {
 		p = firewall.UDP
 	}
 	r := firewall.PortRange{First: uint16(e.Key[4])<<8 | uint16(e.Key[5]), Last: uint16(last[4])<<8 | uint16(last[5])}
-	return servicePort{p, r, decodeVerdict(e.Val)}.String()
+	v := decodeVerdict(e.Val)
+	v.Chain = logicalName(v.Chain)
+	return servicePort{p, r, v}.String()
 }
 
 func decodeVerdict(b []byte) *expr.Verdict {
@@ -241,8 +243,8 @@ func setsOf(exprs []expr.Any) []string {
 	return out
 }
 
-// canonical is a digest of what a rule does, the same whether the rule is ours or was read back: set names are without
-// their generation, and what only the kernel or only the library fills in is left out.
+// canonical is a digest of what a rule does, the same whether the rule is ours or was read back: sets and chains are
+// without their generation, and what only the kernel or only the library fills in is left out.
 func canonical(exprs []expr.Any) string {
 	var parts []string
 	for _, e := range exprs {
@@ -254,6 +256,10 @@ func canonical(exprs []expr.Any) string {
 		case *expr.Dynset:
 			y := *x
 			y.SetID, y.SetName, y.Timeout = 0, logicalName(x.SetName), 0
+			e = &y
+		case *expr.Verdict:
+			y := *x
+			y.Chain = logicalName(x.Chain)
 			e = &y
 		case *expr.Objref:
 			y := *x

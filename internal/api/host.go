@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/netip"
-	"time"
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
@@ -58,6 +56,8 @@ type Host interface {
 
 	Geo(ctx context.Context) (GeoStatus, error)
 	UpdateGeo(ctx context.Context, by Caller) (GeoStatus, error)
+	// Countries are those that geo rules can name.
+	Countries() []Country
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
 
 	Limits(ctx context.Context) ([]LimitStatus, error)
@@ -73,12 +73,3 @@ type Host interface {
 	FollowActivity(ctx context.Context, f activity.Filter, send func(activity.Record) error) error
 	VerifyActivity(ctx context.Context) (activity.Report, error)
 }
-
-// Document is the whole state as JSON, for requests that carry one.
-type Document = json.RawMessage
-
-// DefaultSocket is where the API listens.
-const DefaultSocket = "/run/platform/api.sock"
-
-// LongPoll bounds how long a request that waits for fetching may take.
-const LongPoll = 5 * time.Minute

@@ -147,6 +147,10 @@ func (d *Daemon) commit(ctx context.Context, c api.Change, p *proposal, deadline
 	actor := state.Actor{Name: c.Caller.Actor, Source: c.Caller.Source}
 	var rev state.Revision
 	var err error
+	if !deadline.IsZero() && p.rev.Provisional() {
+		// Arming the guard for this one would take it away from the one that waits.
+		return api.ChangeResult{}, d.refused(ctx, c, &state.ProvisionalError{Revision: p.rev})
+	}
 	if deadline.IsZero() {
 		rev, err = d.store.Update(ctx, actor, c.Options.Base, c.Summary, d.edit(c))
 	} else if err = d.armGuard(p, deadline); err == nil {
@@ -173,9 +177,15 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	result, err := d.loop.Sync(ctx)
 	r.Verified = err == nil && result.Verified
 	outcome := activity.OK
+	if r.Confirm != nil {
+		outcome = activity.Pending
+	}
 	if !r.Verified {
 		outcome = activity.Pending
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the change is stored, but the kernel does not agree yet (%v); it is tried again, see platformctl status", errors.Join(err, result.Err)))
+	}
+	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) {
+		d.lists.wake() // a new feed is fetched now
 	}
 	if len(c.Cut) > 0 && r.Verified {
 		n, err := conntrack.Cut(ctx, c.Cut)

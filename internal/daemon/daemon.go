@@ -176,7 +176,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
-		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source})
+		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})
 	})
 	g.Go(func() error {
 		if r, err := d.loop.Sync(ctx); err == nil && r.Verified {

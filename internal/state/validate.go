@@ -57,7 +57,7 @@ func (b BanPolicy) validate(v *validator) {
 }
 
 func (s Settings) validate(v *validator) {
-	v.duration("settings.guard", s.Guard, 10*time.Second, time.Hour)
+	v.duration("settings.guard", s.Guard, time.Second, time.Hour)
 	v.number("settings.activity_days", s.ActivityDays, 0, 3650)
 	v.number("settings.history_days", s.HistoryDays, 0, 3650)
 	v.number("settings.history_keep", s.HistoryKeep, 0, 100_000)

@@ -1,4 +1,4 @@
-package api
+package wire
 
 import (
 	"encoding/json"
@@ -7,6 +7,9 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/health"
 )
+
+// DefaultSocket is where the API listens.
+const DefaultSocket = "/run/platform/api.sock"
 
 // Options say how a change is made. Every changing request has them as query parameters.
 type Options struct {
@@ -132,6 +135,12 @@ type GeoLookup struct {
 	Country string `json:"country,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Range   string `json:"range,omitempty"`
+}
+
+// Country is a country that geo rules can name.
+type Country struct {
+	Code string `json:"code" doc:"ISO 3166-1 alpha-2."`
+	Name string `json:"name"`
 }
 
 // LimitStatus is a limit class.
