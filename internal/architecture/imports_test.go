@@ -181,7 +181,7 @@ func TestOnlyThese(t *testing.T) {
 
 		{[]string{"github.com/google/nftables/..."}, []string{"firewall/nft"}, "library types never leave their driver"},
 		{[]string{"github.com/coreos/go-iptables/..."}, []string{"firewall/iptables"}, "library types never leave their driver"},
-		{[]string{"github.com/florianl/go-nflog/..."}, []string{"firewall/nflog"}, "library types never leave their driver"},
+		{[]string{"github.com/florianl/go-nflog/..."}, append([]string{"firewall/nflog"}, forTests...), "library types never leave their driver"},
 		{[]string{"github.com/ti-mo/conntrack/..."}, []string{"firewall/conntrack"}, "library types never leave their driver"},
 		{[]string{"github.com/oschwald/maxminddb-golang/..."}, []string{"firewall/geo/mmdb"}, "library types never leave their driver"},
 		{[]string{"github.com/docker/docker/..."}, append([]string{"apps/docker"}, forTests...), "library types never leave their driver"},

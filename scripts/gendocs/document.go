@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 )
 
@@ -17,8 +18,9 @@ type types map[string]*ast.TypeSpec
 // documentPage lists every field of the state document with the comment that it has in the code.
 func documentPage(root string) ([]byte, error) {
 	known, docs := types{}, map[string]string{}
+	values := map[string][]string{}
 	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit"} {
-		if err := known.read(filepath.Join(root, dir), docs); err != nil {
+		if err := known.read(filepath.Join(root, dir), docs, values); err != nil {
 			return nil, err
 		}
 	}
@@ -26,7 +28,7 @@ func documentPage(root string) ([]byte, error) {
 	b.WriteString("# The document\n\n" + generated)
 	b.WriteString("`platformctl export` writes it, `platformctl plan -f FILE` says what a file would change, `platformctl apply -f FILE` does it.\n" +
 		"It is YAML or JSON; a field that is not known is an error, and every mistake is named with its line. A field that is left out\nhas the default that stands beside it, or none.\n")
-	w := &documentWriter{out: &b, types: known, docs: docs}
+	w := &documentWriter{out: &b, types: known, docs: docs, values: values}
 	w.queue = []string{"state.State"}
 	for len(w.queue) > 0 {
 		next := w.queue[0]
@@ -36,8 +38,8 @@ func documentPage(root string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// read takes the types of one package in.
-func (ts types) read(dir string, docs map[string]string) error {
+// read takes the types of one package in, with their comments, and with the constants that their values are.
+func (ts types) read(dir string, docs map[string]string, values map[string][]string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		return err
@@ -53,6 +55,9 @@ func (ts types) read(dir string, docs map[string]string) error {
 		}
 		for _, d := range f.Decls {
 			g, ok := d.(*ast.GenDecl)
+			if ok && g.Tok == token.CONST {
+				constants(f.Name.Name, g, values)
+			}
 			if !ok || g.Tok != token.TYPE {
 				continue
 			}
@@ -67,12 +72,30 @@ func (ts types) read(dir string, docs map[string]string) error {
 	return nil
 }
 
+// constants notes the values of typed constants by their type.
+func constants(pkg string, g *ast.GenDecl, values map[string][]string) {
+	for _, s := range g.Specs {
+		v := s.(*ast.ValueSpec)
+		typ, ok := v.Type.(*ast.Ident)
+		if !ok {
+			continue
+		}
+		for _, e := range v.Values {
+			if l, ok := e.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				values[pkg+"."+typ.Name] = append(values[pkg+"."+typ.Name], strings.ReplaceAll(l.Value, `"`, "`"))
+			}
+		}
+	}
+}
+
 type documentWriter struct {
 	out   *bytes.Buffer
 	types types
 	docs  map[string]string
-	queue []string
-	done  map[string]bool
+	// values are the constants of a type, for types that have some.
+	values map[string][]string
+	queue  []string
+	done   map[string]bool
 }
 
 // describe writes one struct as a table and queues those that its fields are made of.
@@ -85,18 +108,45 @@ func (w *documentWriter) describe(name string) {
 	}
 	w.done[name] = true
 	pkg, short, _ := strings.Cut(name, ".")
-	fmt.Fprintf(w.out, "\n## %s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", short, w.docs[name])
-	for _, f := range w.types[name].Type.(*ast.StructType).Fields.List {
-		tag := ""
-		if f.Tag != nil {
-			tag = reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json")
-		}
-		field, _, _ := strings.Cut(tag, ",")
-		if field == "-" || field == "" {
+	list := w.types[name].Type.(*ast.StructType).Fields.List
+	names := fieldNames(list)
+	fmt.Fprintf(w.out, "\n## %s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", short, asWritten(w.docs[name], names))
+	for _, f := range list {
+		if len(f.Names) != 1 || names[f.Names[0].Name] == "" {
 			continue
 		}
-		fmt.Fprintf(w.out, "| `%s` | %s | %s |\n", field, w.typeName(pkg, f.Type), cell(f.Doc.Text()+" "+f.Comment.Text()))
+		meaning := asWritten(oneLine(f.Doc.Text()+" "+f.Comment.Text()), names)
+		if t, ok := f.Type.(*ast.Ident); ok && len(w.values[pkg+"."+t.Name]) > 0 && meaning == "" {
+			meaning = w.docs[pkg+"."+t.Name]
+		}
+		fmt.Fprintf(w.out, "| `%s` | %s | %s |\n", names[f.Names[0].Name], w.typeName(pkg, f.Type), strings.ReplaceAll(meaning, "|", "\\|"))
 	}
+}
+
+// fieldNames are the fields that a document has, from their names in the code to those in the document.
+func fieldNames(list []*ast.Field) map[string]string {
+	out := map[string]string{}
+	for _, f := range list {
+		if f.Tag == nil || len(f.Names) != 1 {
+			continue
+		}
+		name, _, _ := strings.Cut(reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("json"), ",")
+		if name != "" && name != "-" {
+			out[f.Names[0].Name] = name
+		}
+	}
+	return out
+}
+
+// asWritten names fields in a comment as a document does. A word that only looks like a field, because a sentence begins
+// with it, is written small as well; the comments are short enough to read for that.
+func asWritten(text string, names map[string]string) string {
+	return regexp.MustCompile(`\b[A-Z][A-Za-z]+\b`).ReplaceAllStringFunc(text, func(w string) string {
+		if n := names[w]; n != "" {
+			return "`" + n + "`"
+		}
+		return w
+	})
 }
 
 // typeName says a field's type as a document has it.
@@ -134,7 +184,7 @@ func (w *documentWriter) named(name string) string {
 		return "?"
 	}
 	if _, ok := t.Type.(*ast.StructType); !ok {
-		return "text: " + w.docs[name]
+		return strings.Join(w.values[name], ", ")
 	}
 	w.queue = append(w.queue, name)
 	_, short, _ := strings.Cut(name, ".")
@@ -142,5 +192,3 @@ func (w *documentWriter) named(name string) string {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-func cell(s string) string { return strings.ReplaceAll(oneLine(s), "|", "\\|") }

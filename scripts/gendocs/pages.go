@@ -90,8 +90,8 @@ func rulesetPage(string) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	b.WriteString("# The table `inet platform` of a new host\n\n" + generated)
-	fmt.Fprintf(&b, `This is what the nft driver puts into the kernel for the document of a new host. Sets with generations have `+"`_`"+` and eight
-characters after their name there. A packet meets the chains in the order of hook and priority; what a chain accepts still
+	fmt.Fprintf(&b, `This is what the nft driver puts into the kernel for the document of a new host. Chains and sets that are
+replaced as a whole have `+"`_`"+` and eight characters after their name there: their generation. A packet meets the chains in the order of hook and priority; what a chain accepts still
 meets those of a later hook, and those of other programs. Refused packets are logged to NFLOG group %d, at most %d a second.
 
 `, firewall.LogGroup, firewall.LogRate)
