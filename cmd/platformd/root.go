@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/firewall/iptables"
 	"github.com/platformd/platformd/firewall/nft"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/daemon"
@@ -87,7 +88,8 @@ func run(ctx context.Context, o options) error {
 // drivers are those that this program has.
 func drivers() daemon.Drivers {
 	return daemon.Drivers{
-		"nft": func() (firewall.Driver, error) { return nft.New() },
+		"nft":      func() (firewall.Driver, error) { return nft.New() },
+		"iptables": func() (firewall.Driver, error) { return iptables.New(iptables.Config{}) },
 	}
 }
 
