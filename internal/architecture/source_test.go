@@ -239,3 +239,44 @@ func TestFuzzed(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelTestsAreIsolated: a test that could change a packet filter belongs to a package whose tests run in namespaces
+// of their own. One that does not would change the filter of whoever types "make test", and lock them out.
+func TestKernelTestsAreIsolated(t *testing.T) {
+	touches := []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "internal/daemon", "firewall/conformance"}
+	isolated, needs := map[string]bool{}, map[string]string{}
+	for _, s := range sources(t) {
+		if !s.isTest() {
+			continue
+		}
+		dir := filepath.Dir(s.path)
+		if slices.Contains(touches, dir) {
+			needs[dir] = dir
+		}
+		for _, i := range s.file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.Contains(touches, short(path)) {
+				needs[dir] = short(path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CallExpr); ok {
+				if pkg, name := callee(c); pkg == "nstest" && slices.Contains([]string{"Main", "Run", "Enter"}, name) {
+					isolated[dir] = true
+				}
+			}
+			return true
+		})
+	}
+	for dir, what := range needs {
+		if !isolated[dir] {
+			t.Errorf("%s: its tests reach %s; run them by nstest.Main or nstest.Run", dir, what)
+		}
+	}
+	if len(needs) < 2 {
+		t.Errorf("only %d packages have tests that reach the kernel: correct this list", len(needs))
+	}
+}
