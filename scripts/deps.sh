@@ -22,6 +22,7 @@ test | bench)
     want ipset ipset
     want iproute2 ip
     want busybox-static busybox # the image that Docker tests run
+    want systemd systemd-analyze # packaging/systemd is shown to it
     want docker.io dockerd
     [ "$1" = test ] || want firewalld firewalld
     ;;
