@@ -13,6 +13,7 @@ STATICCHECK := $(CACHE)/staticcheck-$(STATICCHECK_VERSION)
 # Packages whose tests need no kernel: architecture, documentation, and what is generated from the code.
 CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
 FUZZTIME  ?= 10s
+LEAKRUNS  ?= 5
 
 export CGO_ENABLED := 0
 # The version is passed by the linker; asking git again for each program would only warn about foreign owners.
@@ -54,9 +55,9 @@ check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation
 test: root-needed deps build ## install what is missing and run every test, kernel tests included
 	$(GO) test -p 2 -count=1 -timeout 25m ./...
 
-test-long: root-needed deps build ## fuzz every target for FUZZTIME, then the tests that take minutes
+test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look for leaks LEAKRUNS times
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
-	PLATFORM_LONG=1 $(GO) test -p 1 -count=1 -timeout 3h ./firewall/... ./internal/daemon/...
+	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
 
 bench: root-needed deps build ## print the benchmark tables, with peers in the same run
 	$(GO) run ./scripts/bench

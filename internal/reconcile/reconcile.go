@@ -58,7 +58,7 @@ type Config struct {
 	// Report is called after each pass, before those who wait for it go on; After when they have gone on. Both are called
 	// from the loop's goroutine.
 	Report, After func(Result)
-	Now    func() time.Time
+	Now           func() time.Time
 }
 
 // Retry pauses.
