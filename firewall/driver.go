@@ -20,7 +20,7 @@ type Driver interface {
 	// in place keep their position.
 	Apply(ctx context.Context, rs *Ruleset) error
 	// Probe reports whether the kernel holds a in the set, by the name it has in a Listing without its family digit:
-	// "allow", "bans", "blocks", "feeds", "geo0".
+	// "allow", "bans", "blocks", "feeds", "geo0". A set that is not there holds nothing; that is no error.
 	Probe(ctx context.Context, set string, a netip.Addr) (bool, error)
 	// Counters reads the counters of refused packets.
 	Counters(ctx context.Context) ([]Counter, error)
@@ -37,4 +37,11 @@ type Watcher interface {
 type ChangedBy struct {
 	PID     uint32 `json:"pid,omitempty"`
 	Program string `json:"program,omitempty"`
+}
+
+// Stager is a driver that can put the big sets of a ruleset into the kernel before they are wanted. That takes long, and
+// Apply, which then finds them there, must not.
+type Stager interface {
+	// Stage may be called beside Apply. What was staged before and is not in rs is forgotten.
+	Stage(ctx context.Context, rs *Ruleset) error
 }

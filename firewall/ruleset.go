@@ -137,3 +137,12 @@ func (rs *Ruleset) DropMissing(exists func(path string) bool) {
 	}
 	rs.Geo = slices.DeleteFunc(rs.Geo, func(g GeoScope) bool { return g.Set.Path != "" && !exists(g.Set.Path) })
 }
+
+// Without is rs without the bans and blocks that have ended by now.
+func (rs *Ruleset) Without(now time.Time) *Ruleset {
+	ended := func(t Timed) bool { return !t.Until.IsZero() && !t.Until.After(now) }
+	out := *rs
+	out.Bans = slices.DeleteFunc(slices.Clone(rs.Bans), ended)
+	out.Blocks = slices.DeleteFunc(slices.Clone(rs.Blocks), ended)
+	return &out
+}

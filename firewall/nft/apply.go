@@ -27,6 +27,7 @@ type application struct {
 	fresh      bool              // it is not there yet
 	names      map[string]string // set name -> kernel name of the generation that rules will refer to
 	created    []*nftables.Set   // by prepare
+	made       func(name string) // is told of a set before it is created, where that is not nil
 	deltas     []delta           // of sets that are changed in place
 }
 
@@ -195,7 +196,7 @@ func (a *application) clean() (any bool) {
 		}
 	}
 	for _, o := range a.have.sets {
-		if !keep[o.name] {
+		if !keep[o.name] && !(o.staged && !o.inUse) {
 			a.nc.DelSet(&nftables.Set{Table: table(), Name: o.name})
 			any = true
 		}

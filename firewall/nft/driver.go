@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -32,11 +33,14 @@ func table() *nftables.Table {
 }
 
 // Driver implements firewall.Driver for the network namespace that the process is in.
-type Driver struct{}
+type Driver struct {
+	mu     sync.Mutex
+	staged map[string]bool // kernel names of sets that Stage made and no rule refers to yet
+}
 
 // New checks that the kernel has nftables.
 func New() (*Driver, error) {
-	d := &Driver{}
+	d := &Driver{staged: map[string]bool{}}
 	c, err := dial()
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func (d *Driver) snapshot() (s *snapshot, err error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	return observe(c, nc)
+	return observe(c, nc, d.stagedNames())
 }
 
 // Probe implements firewall.Driver.
@@ -152,7 +156,7 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	have, err := observe(c, nc)
+	have, err := observe(c, nc, d.stagedNames())
 	if err != nil {
 		return err
 	}
@@ -173,5 +177,13 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 	if err := a.switchOver(); err != nil {
 		return err
 	}
-	return a.cleanUp()
+	if err := a.cleanUp(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range a.names {
+		delete(d.staged, name)
+	}
+	return nil
 }

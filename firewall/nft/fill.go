@@ -24,6 +24,9 @@ func (a *application) create(x *set, now time.Time) error {
 	if !x.generations && a.have.current(x.name) != nil {
 		return fmt.Errorf("set %s has another shape than ours: remove the table inet %s", x.name, tableName)
 	}
+	if a.made != nil {
+		a.made(k.Name)
+	}
 	var entries []nftables.SetElement
 	for _, p := range x.services {
 		p.verdict = a.bindVerdict(p.verdict)
@@ -67,11 +70,7 @@ func (l *loader) addMember(r ranges.Range, intervals bool, timeout time.Duration
 	if intervals {
 		return l.add(r.From.AsSlice(), r.To.AsSlice(), timeout)
 	}
-	l.buf = appendElement(l.buf, r.From.AsSlice(), false, timeout)
-	if len(l.buf) < messageBytes {
-		return nil
-	}
-	return l.seal()
+	return l.addKey(r.From.AsSlice(), timeout)
 }
 
 // kernelCount is how many elements the kernel will say that the set has: half of its keys. A range has two keys, its start

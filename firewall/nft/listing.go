@@ -54,6 +54,9 @@ func (s *snapshot) listing() firewall.Listing {
 		l = append(l, s.ruleObjects(c.Name, name)...)
 	}
 	for _, o := range s.sets {
+		if o.staged && !o.inUse {
+			continue
+		}
 		name := o.logical
 		if cur := s.current(o.logical); cur != o {
 			name = o.name + " (old)"

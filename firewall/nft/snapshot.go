@@ -35,13 +35,14 @@ type observedSet struct {
 	kernelSet
 	logical string
 	inUse   bool // a rule refers to it
+	staged  bool // made by Stage; it is not there for those who only look
 	members []firewall.Timed
 	// content is as set.content: of the members read, or of what the set's comment says for a set too big to be read.
 	content string
 }
 
-// observe reads the table. Members of big sets are not read.
-func observe(c *netlink.Conn, nc *nftables.Conn) (*snapshot, error) {
+// observe reads the table, with what is staged marked as such. Members of big sets are not read.
+func observe(c *netlink.Conn, nc *nftables.Conn, staged map[string]bool) (*snapshot, error) {
 	s := &snapshot{rules: map[string][]*nftables.Rule{}}
 	tables, err := nc.ListTablesOfFamily(nftables.TableFamilyINet)
 	if err != nil {
@@ -77,7 +78,7 @@ func observe(c *netlink.Conn, nc *nftables.Conn) (*snapshot, error) {
 		return nil, err
 	}
 	for _, k := range sets {
-		o := &observedSet{kernelSet: k, logical: logicalName(k.name), inUse: used[k.name]}
+		o := &observedSet{kernelSet: k, logical: logicalName(k.name), inUse: used[k.name], staged: staged[k.name]}
 		if err := o.read(nc); err != nil {
 			return nil, err
 		}
@@ -99,7 +100,7 @@ func observe(c *netlink.Conn, nc *nftables.Conn) (*snapshot, error) {
 func (s *snapshot) current(logical string) *observedSet {
 	var found *observedSet
 	for _, o := range s.sets {
-		if o.logical == logical && (found == nil || o.inUse) {
+		if o.logical == logical && (found == nil || o.inUse) && (o.inUse || !o.staged) {
 			found = o
 		}
 	}

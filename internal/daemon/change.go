@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ const applyTimeout = 30 * time.Second
 
 // Change implements api.Host: every wish goes through here.
 func (d *Daemon) Change(ctx context.Context, c api.Change) (api.ChangeResult, error) {
+	if err := d.prepareLists(ctx, c); err != nil {
+		return api.ChangeResult{}, d.refused(ctx, c, err)
+	}
 	d.changes.Lock()
 	defer d.changes.Unlock()
 	p, err := d.propose(ctx, c)
@@ -34,6 +38,28 @@ func (d *Daemon) Change(ctx context.Context, c api.Change) (api.ChangeResult, er
 		deadline = d.now().Add(d.guardTime(p.before))
 	}
 	return d.commit(ctx, c, p, deadline)
+}
+
+// prepareLists makes and loads the sets that only this change needs, before it takes its turn: that may take a second.
+func (d *Daemon) prepareLists(ctx context.Context, c api.Change) error {
+	before, _ := d.store.Current()
+	after, _ := d.store.Current()
+	if c.Edit(&after) != nil || after.Validate() != nil {
+		return nil // propose says what is wrong
+	}
+	if err := d.lists.prepare(ctx, &after.Firewall); err != nil {
+		return err
+	}
+	have, haveGeo := d.lists.sets(&before.Firewall)
+	want, wantGeo := d.lists.sets(&after.Firewall)
+	if c.Options.DryRun || (have == want && maps.Equal(haveGeo, wantGeo)) {
+		return nil
+	}
+	desired, err := host.Compile(&after, d.facts(&after.Firewall))
+	if err != nil {
+		return err
+	}
+	return d.filter.stage(ctx, desired.Firewall)
 }
 
 // proposal is a change that could be made.

@@ -24,34 +24,50 @@ type packetFilter struct {
 	mu      sync.Mutex
 	driver  firewall.Driver
 	inForce *firewall.Ruleset // what the last pass that was verified wanted
-	wanted  *firewall.Ruleset // what the last pass wanted
+	applied *firewall.Ruleset // what the last Apply was for
 	checked time.Time
 }
 
 // Plan implements reconcile.Subsystem.
 func (p *packetFilter) Plan(ctx context.Context) ([]firewall.Change, error) {
-	rs, d, err := p.prepare()
+	rs, name, err := p.desired()
 	if err != nil {
 		return nil, err
 	}
+	d, err := p.pick(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.check(ctx, d, rs)
+}
+
+// Verify implements reconcile.Subsystem.
+func (p *packetFilter) Verify(ctx context.Context) ([]firewall.Change, error) {
+	p.mu.Lock()
+	d, rs := p.driver, p.applied
+	p.mu.Unlock()
+	if d == nil || rs == nil {
+		return nil, errors.New("no ruleset was applied yet")
+	}
+	return p.check(ctx, d, rs)
+}
+
+// check compares the kernel with a ruleset. An entry ends in the kernel a moment before or after it ends here; where that
+// may be the difference, it looks again when the moment has passed.
+func (p *packetFilter) check(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]firewall.Change, error) {
 	changes, err := compare(ctx, d, rs)
 	if err == nil && len(changes) > 0 && p.ending(rs) {
-		// An entry ends in the kernel a moment before or after it ends here. Look again when the moment has passed.
 		select {
 		case <-time.After(2 * endSlack):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if rs, d, err = p.prepare(); err != nil {
-			return nil, err
-		}
-		changes, err = compare(ctx, d, rs)
+		changes, err = compare(ctx, d, rs.Without(p.now()))
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wanted = rs
 	if err == nil && len(changes) == 0 {
+		p.mu.Lock()
 		p.inForce, p.checked = rs, p.now()
+		p.mu.Unlock()
 	}
 	return changes, err
 }
@@ -63,15 +79,7 @@ const endSlack = 500 * time.Millisecond
 func (p *packetFilter) ending(rs *firewall.Ruleset) bool {
 	now := p.now()
 	near := func(t firewall.Timed) bool { return !t.Until.IsZero() && t.Until.Sub(now).Abs() < endSlack }
-	p.mu.Lock()
-	before := p.wanted
-	p.mu.Unlock()
-	for _, r := range []*firewall.Ruleset{rs, before} {
-		if r != nil && (slices.ContainsFunc(r.Bans, near) || slices.ContainsFunc(r.Blocks, near)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rs.Bans, near) || slices.ContainsFunc(rs.Blocks, near)
 }
 
 func compare(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]firewall.Change, error) {
@@ -97,25 +105,25 @@ func (p *packetFilter) Apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	p.driver, p.applied = d, rs
+	p.mu.Unlock()
 	if err := d.Apply(ctx, rs); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	p.driver, p.wanted = d, rs
-	p.mu.Unlock()
 	if old != nil && old.Name() != d.Name() {
 		return old.Apply(ctx, &firewall.Ruleset{Off: true})
 	}
 	return nil
 }
 
-func (p *packetFilter) prepare() (*firewall.Ruleset, firewall.Driver, error) {
-	rs, name, err := p.desired()
-	if err != nil {
-		return nil, nil, err
+// stage loads the big sets of a ruleset beside those in use, where the driver can. Without it, Apply loads them.
+func (p *packetFilter) stage(ctx context.Context, rs *firewall.Ruleset) error {
+	s, ok := p.current().(firewall.Stager)
+	if !ok {
+		return nil
 	}
-	d, err := p.pick(name)
-	return rs, d, err
+	return s.Stage(ctx, rs)
 }
 
 func (p *packetFilter) current() firewall.Driver {

@@ -21,8 +21,11 @@ import (
 )
 
 // lists makes the big sets out of feeds and country data: one union of all feeds, and one set for each geo rule. The sets
-// are files; only their names are held in memory. What a policy needs is found by a key that names all that it is made
-// from, so that preparing a policy which is then refused changes nothing for the one in force.
+// are files; only their names are held in memory.
+//
+// A set is looked up by what the policy says (which feeds, which countries), and the answer is the last one that was
+// published for it: while new content is fetched, united and loaded, the old set stays the answer. There is no moment
+// without one.
 type lists struct {
 	dir   string
 	own   func() []netip.Addr
@@ -35,13 +38,37 @@ type lists struct {
 	work sync.Mutex
 
 	mu        sync.Mutex
-	copies    map[string]ranges.Info // last good copies by name and source
-	unions    map[string]firewall.BigSet
-	adopted   firewall.BigSet // the union of the last good ruleset, until there is another
-	data      ranges.Info     // the country data in force
-	selection map[string]firewall.BigSet
-	next      map[string]time.Time // when a feed is due
+	published bigSets
+	made      map[string]firewall.BigSet // by all that a set is made from, so that nothing is made twice
+	data      ranges.Info                // the country data in force
+	next      map[string]time.Time       // when a feed is due
 }
+
+// bigSets are sets by feedsKey and host.GeoKey.
+type bigSets map[string]firewall.BigSet
+
+// of fills in what the policy needs.
+func (b bigSets) of(p *firewall.Policy) (firewall.BigSet, map[string]firewall.BigSet) {
+	geoSets := map[string]firewall.BigSet{}
+	for _, g := range p.Geo {
+		geoSets[host.GeoKey(g)] = b[host.GeoKey(g)]
+	}
+	return b[feedsKey(p)], geoSets
+}
+
+// feedsKey names the feeds that are in force.
+func feedsKey(p *firewall.Policy) string {
+	var names []string
+	for _, f := range p.Feeds {
+		if !f.Disabled {
+			names = append(names, copyKey(f))
+		}
+	}
+	slices.Sort(names)
+	return "feeds " + strings.Join(names, " ")
+}
+
+func copyKey(f firewall.Feed) string { return f.Name + " " + f.Source }
 
 func (d *Daemon) openLists() (*lists, error) {
 	fs, err := feeds.OpenStore(filepath.Join(d.cfg.DataDir, "feeds"))
@@ -58,8 +85,9 @@ func (d *Daemon) openLists() (*lists, error) {
 		return nil, err
 	}
 	l := &lists{dir: setsDir(d.cfg.DataDir), own: d.addresses, feeds: fs, geo: gs, pool: pool, wakes: make(chan struct{}, 1),
-		copies: map[string]ranges.Info{}, unions: map[string]firewall.BigSet{}, selection: map[string]firewall.BigSet{}, next: map[string]time.Time{}}
-	l.adopt(d.cfg.DataDir)
+		published: bigSets{}, made: map[string]firewall.BigSet{}, next: map[string]time.Time{}}
+	s, _ := d.store.Current()
+	l.adopt(d.cfg.DataDir, &s.Firewall)
 	m, err := gs.Get()
 	if err != nil {
 		return nil, err
@@ -68,15 +96,22 @@ func (d *Daemon) openLists() (*lists, error) {
 	return l, nil
 }
 
-// adopt takes the sets of the last good ruleset, so that lists are in force from the first pass on even where their
+// adopt publishes the sets of the last good ruleset, so that lists are in force from the first pass on even where their
 // sources are gone.
-func (l *lists) adopt(dataDir string) {
+func (l *lists) adopt(dataDir string, p *firewall.Policy) {
 	s, ok, err := readSaved(lastGoodPath(dataDir))
 	if err != nil || !ok {
 		return
 	}
+	whole := len(s.Ruleset.Geo)
 	s.Ruleset.DropMissing(fileExists)
-	l.adopted = s.Ruleset.Feeds
+	l.published[feedsKey(p)] = s.Ruleset.Feeds
+	if whole != len(p.Geo) || whole != len(s.Ruleset.Geo) {
+		return
+	}
+	for i, g := range p.Geo {
+		l.published[host.GeoKey(g)] = s.Ruleset.Geo[i].Set
+	}
 }
 
 func (l *lists) wake() {
@@ -86,28 +121,17 @@ func (l *lists) wake() {
 	}
 }
 
-// sets are what the ruleset of a policy needs, as far as they are there.
+// sets are what the ruleset of a policy needs.
 func (l *lists) sets(p *firewall.Policy) (firewall.BigSet, map[string]firewall.BigSet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	geoSets := map[string]firewall.BigSet{}
-	for _, g := range p.Geo {
-		geoSets[host.GeoKey(g)] = l.selection[l.selectionKey(g)]
-	}
-	key, any := l.unionKey(p)
-	if !any {
-		return firewall.BigSet{}, geoSets
-	}
-	if set, ok := l.unions[key]; ok {
-		return set, geoSets
-	}
-	return l.adopted, geoSets
+	return l.published.of(p)
 }
 
 // asRuleset holds every set that is remembered, for sweepSets. The caller holds mu.
 func (l *lists) asRuleset() *firewall.Ruleset {
-	rs := &firewall.Ruleset{Feeds: l.adopted}
-	for _, m := range []map[string]firewall.BigSet{l.unions, l.selection} {
+	rs := &firewall.Ruleset{}
+	for _, m := range []map[string]firewall.BigSet{l.published, l.made} {
 		for _, s := range m {
 			rs.Geo = append(rs.Geo, firewall.GeoScope{Set: s})
 		}
@@ -115,89 +139,94 @@ func (l *lists) asRuleset() *firewall.Ruleset {
 	return rs
 }
 
+// publish makes sets the answer from now on.
+func (l *lists) publish(sets bigSets) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, v := range sets {
+		l.published[k] = v
+	}
+}
+
 // forget drops the sets that the policy in force does not need.
 func (l *lists) forget(p *firewall.Policy) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key, _ := l.unionKey(p)
-	for k := range l.unions {
-		if k != key {
-			delete(l.unions, k)
-		}
-	}
-	if _, ok := l.unions[key]; ok {
-		l.adopted = firewall.BigSet{}
-	}
-	wanted := map[string]bool{}
+	wanted := map[string]bool{feedsKey(p): true}
 	for _, g := range p.Geo {
-		wanted[l.selectionKey(g)] = true
+		wanted[host.GeoKey(g)] = true
 	}
-	for k := range l.selection {
+	for k := range l.published {
 		if !wanted[k] {
-			delete(l.selection, k)
+			delete(l.published, k)
+		}
+	}
+	for k, set := range l.made {
+		needed := false
+		for _, v := range l.published {
+			needed = needed || v == set
+		}
+		if !needed {
+			delete(l.made, k)
 		}
 	}
 }
 
-func copyKey(f firewall.Feed) string { return f.Name + " " + f.Source }
-
-// unionKey names what the union is made from; any is false where there is nothing. The caller holds mu.
-func (l *lists) unionKey(p *firewall.Policy) (key string, any bool) {
-	var digests []string
-	for _, f := range p.Feeds {
-		if c := l.copies[copyKey(f)]; !f.Disabled && c.Digest != "" {
-			digests = append(digests, c.Digest)
-		}
-	}
-	slices.Sort(digests)
-	// A feed that has not been fetched yet leaves the adopted union in force.
-	return fmt.Sprint(digests, l.protected(p)), len(digests) > 0 || (len(p.Feeds) > 0 && l.adopted.Path != "")
-}
-
-func (l *lists) selectionKey(g firewall.GeoRule) string { return l.data.Digest + " " + host.GeoKey(g) }
-
-// prepare makes the sets that a policy needs and that are not there yet. It returns at once where all are.
-func (l *lists) prepare(ctx context.Context, p *firewall.Policy) error {
-	for i, g := range p.Geo {
-		if err := geo.Check(g.Countries); err != nil {
-			return fmt.Errorf("%w: geo rule %d: %w", api.ErrInvalid, i, err)
-		}
-	}
-	if l.prepared(p) {
-		return nil
-	}
-	l.work.Lock()
-	defer l.work.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errors.Join(l.unite(p), l.choose(p))
-}
-
-func (l *lists) prepared(p *firewall.Policy) bool {
+// answered reports whether there is an answer for everything that the policy asks, be it an old one.
+func (l *lists) answered(p *firewall.Policy) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, f := range p.Feeds {
-		if _, known := l.copies[copyKey(f)]; !known && !f.Disabled {
-			return false
-		}
-	}
-	key, any := l.unionKey(p)
-	if _, ok := l.unions[key]; any && !ok {
+	if _, ok := l.published[feedsKey(p)]; !ok && len(p.Feeds) > 0 {
 		return false
 	}
 	for _, g := range p.Geo {
-		if _, ok := l.selection[l.selectionKey(g)]; !ok {
+		if _, ok := l.published[host.GeoKey(g)]; !ok {
 			return false
 		}
 	}
 	return true
 }
 
+// prepare sees to it that every set which the policy needs is published. It makes those that are not; it does not renew
+// those that are.
+func (l *lists) prepare(ctx context.Context, p *firewall.Policy) error {
+	for i, g := range p.Geo {
+		if err := geo.Check(g.Countries); err != nil {
+			return fmt.Errorf("%w: geo rule %d: %w", api.ErrInvalid, i, err)
+		}
+	}
+	if l.answered(p) {
+		return nil
+	}
+	sets, err := l.make(ctx, p)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, v := range sets {
+		if _, ok := l.published[k]; !ok {
+			l.published[k] = v
+		}
+	}
+	return nil
+}
+
+// make makes the sets of a policy from what is known now.
+func (l *lists) make(ctx context.Context, p *firewall.Policy) (bigSets, error) {
+	l.work.Lock()
+	defer l.work.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sets := bigSets{}
+	return sets, errors.Join(l.unite(p, sets), l.choose(p, sets))
+}
+
 // unite makes the union of the last good copies of the policy's feeds, without what must never be blocked by a list. The
 // caller holds work.
-func (l *lists) unite(p *firewall.Policy) error {
-	var paths []string
+func (l *lists) unite(p *firewall.Policy, sets bigSets) error {
+	var paths, digests []string
 	for _, f := range p.Feeds {
 		if f.Disabled {
 			continue
@@ -206,28 +235,41 @@ func (l *lists) unite(p *firewall.Policy) error {
 		if err != nil {
 			return err
 		}
-		l.mu.Lock()
-		l.copies[copyKey(f)] = m.Copy
-		l.mu.Unlock()
 		if m.Copy.Digest != "" {
-			paths = append(paths, m.Copy.Path)
+			paths, digests = append(paths, m.Copy.Path), append(digests, m.Copy.Digest)
 		}
 	}
-	l.mu.Lock()
-	key, _ := l.unionKey(p)
-	set, ok := l.unions[key]
-	l.mu.Unlock()
-	if len(paths) == 0 || (ok && fileExists(set.Path)) {
-		return nil
-	}
-	info, err := feeds.Union(paths, l.protected(p), l.dir)
+	slices.Sort(digests)
+	protected := l.protected(p)
+	set, err := l.once(fmt.Sprint("feeds ", digests, protected), func() (ranges.Info, error) {
+		if len(paths) == 0 {
+			return ranges.Info{}, nil
+		}
+		return feeds.Union(paths, protected, l.dir)
+	})
 	if err != nil {
 		return fmt.Errorf("unite feeds: %w", err)
 	}
-	l.mu.Lock()
-	l.unions[key] = bigSet(info)
-	l.mu.Unlock()
+	sets[feedsKey(p)] = set
 	return nil
+}
+
+// once makes a set unless it was made before.
+func (l *lists) once(key string, build func() (ranges.Info, error)) (firewall.BigSet, error) {
+	l.mu.Lock()
+	set, ok := l.made[key]
+	l.mu.Unlock()
+	if ok && (set.Path == "" || fileExists(set.Path)) {
+		return set, nil
+	}
+	info, err := build()
+	if err != nil {
+		return firewall.BigSet{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.made[key] = bigSet(info)
+	return l.made[key], nil
 }
 
 // protected ranges are never in a set that drops: own addresses and the always-allow list. Private and other reserved
@@ -244,7 +286,7 @@ func (l *lists) protected(p *firewall.Policy) []ranges.Range {
 }
 
 // choose makes the set of each geo rule. The caller holds work.
-func (l *lists) choose(p *firewall.Policy) error {
+func (l *lists) choose(p *firewall.Policy, sets bigSets) error {
 	if len(p.Geo) == 0 {
 		return nil
 	}
@@ -254,25 +296,18 @@ func (l *lists) choose(p *firewall.Policy) error {
 	}
 	defer db.Close()
 	for _, g := range p.Geo {
-		l.mu.Lock()
-		key := l.selectionKey(g)
-		set, ok := l.selection[key]
-		l.mu.Unlock()
-		if ok && (set.Path == "" || fileExists(set.Path)) {
-			continue
-		}
-		seq := db.Select(g.Countries, g.Action == firewall.GeoAllow && g.AdmitUnknown)
-		if g.Action == firewall.GeoAllow {
-			// What the internet does not route belongs to no country; a rule about countries does not concern it.
-			seq = ranges.Merge(seq, ranges.FromSlice(ranges.Reserved()))
-		}
-		info, err := ranges.Write(l.dir, seq)
+		set, err := l.once(db.Info().Digest+" "+host.GeoKey(g), func() (ranges.Info, error) {
+			seq := db.Select(g.Countries, g.Action == firewall.GeoAllow && g.AdmitUnknown)
+			if g.Action == firewall.GeoAllow {
+				// What the internet does not route belongs to no country; a rule about countries does not concern it.
+				seq = ranges.Merge(seq, ranges.FromSlice(ranges.Reserved()))
+			}
+			return ranges.Write(l.dir, seq)
+		})
 		if err != nil {
 			return fmt.Errorf("select countries %v: %w", g.Countries, err)
 		}
-		l.mu.Lock()
-		l.selection[key] = bigSet(info)
-		l.mu.Unlock()
+		sets[host.GeoKey(g)] = set
 	}
 	return nil
 }

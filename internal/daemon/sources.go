@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/internal/host"
 	"github.com/platformd/platformd/internal/reconcile"
+	"github.com/platformd/platformd/internal/state"
 	"github.com/platformd/platformd/internal/worker"
 )
 
@@ -64,22 +66,44 @@ func (d *Daemon) keepLists(ctx context.Context) error {
 	}
 }
 
-// refreshLists makes the sets of the policy in force and has them put into the kernel.
+// refreshLists makes the sets of the policy in force anew, loads them into the kernel beside those in use, and then has
+// the rules switched. Only the last of these is done in the loop, so that loading holds up no other change.
 func (d *Daemon) refreshLists(ctx context.Context) {
 	s, _ := d.store.Current()
-	before, beforeGeo := d.lists.sets(&s.Firewall)
-	if err := d.lists.prepare(ctx, &s.Firewall); err != nil {
+	sets, err := d.lists.make(ctx, &s.Firewall)
+	if err == nil {
+		err = d.stageLists(ctx, &s, sets)
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			d.health.Set(health.Condition{ID: "lists", Severity: health.Warning, Message: "lists are not as the policy wants them: " + err.Error(), Remedy: "what was in force before stays in force"})
 		}
 		return
 	}
 	d.health.Clear("lists")
-	d.lists.forget(&s.Firewall)
+	before, beforeGeo := d.lists.sets(&s.Firewall)
+	d.lists.publish(sets)
 	after, afterGeo := d.lists.sets(&s.Firewall)
-	if before != after || fmt.Sprint(beforeGeo) != fmt.Sprint(afterGeo) {
+	if before != after || !maps.Equal(beforeGeo, afterGeo) {
 		d.loop.Kick(reconcile.Cause{Kind: "request"})
 	}
+	s, _ = d.store.Current()
+	d.lists.forget(&s.Firewall)
+}
+
+// stageLists loads sets that are not in the kernel yet.
+func (d *Daemon) stageLists(ctx context.Context, s *state.State, sets bigSets) error {
+	feedsSet, geoSets := sets.of(&s.Firewall)
+	facts := d.facts(&s.Firewall)
+	if facts.Feeds == feedsSet && maps.Equal(facts.Geo, geoSets) {
+		return nil
+	}
+	facts.Feeds, facts.Geo = feedsSet, geoSets
+	want, err := host.Compile(s, facts)
+	if err != nil {
+		return err
+	}
+	return d.filter.stage(ctx, want.Firewall)
 }
 
 // fetchDue fetches the feeds whose time has come and says when the next one is due.
@@ -144,7 +168,6 @@ func (d *Daemon) fetch(ctx context.Context, p *firewall.Policy, f firewall.Feed,
 	defer l.work.Unlock()
 	l.mu.Lock()
 	delete(l.next, copyKey(f))
-	delete(l.copies, copyKey(f))
 	l.mu.Unlock()
 	now := d.now()
 	changed := false

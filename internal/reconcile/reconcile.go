@@ -25,6 +25,8 @@ type Subsystem interface {
 	Plan(ctx context.Context) ([]firewall.Change, error)
 	// Apply makes the host agree. It may be called any number of times.
 	Apply(ctx context.Context) error
+	// Verify looks at the host and lists how it differs from what Apply was to put there, whatever is wanted meanwhile.
+	Verify(ctx context.Context) ([]firewall.Change, error)
 }
 
 // Cause is why a pass is made.
@@ -195,7 +197,7 @@ func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
 		}
 	}
 	r.Err = errors.Join(r.Err, l.cfg.Subsystem.Apply(ctx))
-	left, err := l.cfg.Subsystem.Plan(ctx)
+	left, err := l.cfg.Subsystem.Verify(ctx)
 	r.Left, r.Err = left, errors.Join(r.Err, err)
 	r.Verified = err == nil && len(left) == 0
 	r.Took = l.cfg.Now().Sub(start)

@@ -1,0 +1,79 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/platformd/platformd/firewall"
+)
+
+func (d *Driver) stagedNames() map[string]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.staged)
+}
+
+// Stage implements firewall.Stager.
+func (d *Driver) Stage(ctx context.Context, rs *firewall.Ruleset) (err error) {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+	have, err := observe(c, nc, d.stagedNames())
+	if err != nil || !have.exists || rs.Off {
+		return err
+	}
+	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}, made: d.remember}
+	wanted := map[string]bool{}
+	for _, x := range a.want.sets {
+		if x.big == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !a.reuse(x, time.Now()) {
+			if err := a.create(x, time.Now()); err != nil {
+				return errors.Join(err, a.abandon(), d.forget(nc, wanted))
+			}
+		}
+		wanted[a.names[x.name]] = true
+	}
+	return d.forget(nc, wanted)
+}
+
+// remember protects a set that is being filled from Apply, which removes what it does not know.
+func (d *Driver) remember(kernelName string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.staged[kernelName] = true
+}
+
+// forget removes what was staged and is not wanted any more. Sets that rules refer to meanwhile are not staged any more.
+func (d *Driver) forget(nc *nftables.Conn, wanted map[string]bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for name := range d.staged {
+		if !wanted[name] {
+			nc.DelSet(&nftables.Set{Table: table(), Name: name})
+			delete(d.staged, name)
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return nc.Flush()
+}
