@@ -1,3 +1,4 @@
+//lint:file-ignore SA5001 a Result of a worker is never nil, and closing an empty one is nothing
 package daemon
 
 import (
@@ -160,7 +161,6 @@ func (d *Daemon) fetch(ctx context.Context, p *firewall.Policy, f firewall.Feed,
 		job.ETag, job.LastModified = "", ""
 	}
 	res, err := l.pool.Run(ctx, job)
-	//lint:ignore SA5001 a Result is never nil, and closing an empty one is nothing
 	defer res.Close()
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -293,7 +293,6 @@ func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) er
 	fresh := len(m.Sources) != len(sources) || m.DB.Digest == ""
 	for i, s := range sources {
 		res, err := l.pool.Run(ctx, worker.Job{Kind: worker.ParseGeo, Source: s.Path, Format: s.Format})
-		//lint:ignore SA5001 a Result is never nil, and closing an empty one is nothing
 		defer res.Close()
 		if err != nil {
 			_, saveErr := l.geo.Failed(err, d.now())
