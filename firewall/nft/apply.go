@@ -85,14 +85,16 @@ func (a *application) reuse(x *set, now time.Time) bool {
 		a.names[x.name] = cur.name
 		return true
 	}
-	content := x.content()
-	for _, o := range a.have.sets {
-		if o.logical == x.name && shaped(o) && o.content == content && (cur == o || !cur.inUse || cur.content != content) {
-			a.names[x.name] = o.name
-			return true
+	fits := func(o *observedSet) bool { return shaped(o) && o.content == x.content() }
+	if cur == nil || !fits(cur) {
+		i := slices.IndexFunc(a.have.sets, func(o *observedSet) bool { return o.logical == x.name && fits(o) })
+		if i < 0 {
+			return false
 		}
+		cur = a.have.sets[i]
 	}
-	return false
+	a.names[x.name] = cur.name
+	return true
 }
 
 // abandon removes what prepare made, after an error.

@@ -200,7 +200,7 @@ func (s *spec) destinations(*firewall.Ruleset) {
 }
 
 func (s *spec) forward(rs *firewall.Ruleset) {
-	c := s.chain("forwarded", &hook{"forward", 2, -10}, "only drops: what an engine's own chains admit later must also pass here")
+	c := s.chain("forward", &hook{"forward", 2, -10}, "only drops: what an engine's own chains admit later must also pass here")
 	c.add("established", ctState("established", "related"), accept())
 	c.add("destinations", jump("destinations"))
 	if rs.Forward.Open {

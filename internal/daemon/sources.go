@@ -1,3 +1,4 @@
+//lint:file-ignore SA5001 a Result of a worker is never nil, and closing an empty one is nothing
 package daemon
 
 import (

@@ -1,0 +1,72 @@
+# Everything a developer types. `make help` lists it. The programs are built without cgo throughout.
+
+# sudo often hides /usr/local/go/bin.
+GO        ?= $(or $(shell command -v go),$(wildcard /usr/local/go/bin/go),$(wildcard /usr/lib/go/bin/go),go)
+# As root in somebody else's clone git wants to be told that this is meant.
+GIT       := git -c safe.directory=$(CURDIR)
+VERSION   ?= $(shell $(GIT) describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+CACHE     := $(CURDIR)/.cache
+# Pinned: another version finds other things.
+STATICCHECK_VERSION := v0.8.2
+STATICCHECK := $(CACHE)/staticcheck-$(STATICCHECK_VERSION)
+# Packages whose tests need no kernel: architecture, documentation, and what is generated from the code.
+CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
+FUZZTIME  ?= 10s
+LEAKRUNS  ?= 5
+
+export CGO_ENABLED := 0
+# The version is passed by the linker; asking git again for each program would only warn about foreign owners.
+export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
+
+.DEFAULT_GOAL := help
+.PHONY: help deps packages modules build run check test test-long bench docs clean root-needed
+
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: packages modules $(STATICCHECK) ## install what is missing: Debian packages, Go modules, staticcheck
+
+packages:
+	@scripts/deps.sh test
+
+modules:
+	@$(GO) mod download
+
+$(STATICCHECK):
+	@mkdir -p $(CACHE)/bin
+	GOBIN=$(CACHE)/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	@mv $(CACHE)/bin/staticcheck $@
+
+build: modules ## build bin/platformd and bin/platformctl
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+run: build ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)
+	@scripts/deps.sh run
+	@$(GO) build -o $(CACHE)/demo ./scripts/demo
+	@exec $(CACHE)/demo -bin bin
+
+check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation tests
+	@out=$$($$($(GO) env GOROOT)/bin/gofmt -l $$($(GIT) ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	$(GO) test $(CHECKS)
+
+test: root-needed deps build ## install what is missing and run every test, kernel tests included
+	$(GO) test -p 2 -count=1 -timeout 25m ./...
+
+test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look for leaks LEAKRUNS times
+	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
+	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
+
+bench: root-needed deps build ## print the benchmark tables, with peers in the same run
+	$(GO) run ./scripts/bench
+
+docs: ## write the generated pages of docs/reference again
+	$(GO) run ./scripts/gendocs
+
+clean: ## remove what was built
+	rm -rf bin .cache coverage.out
+
+root-needed:
+	@test "$$(id -u)" = 0 || { echo "the kernel tests need root: they make network namespaces of their own and touch no other. Run: sudo make $(MAKECMDGOALS)"; exit 1; }

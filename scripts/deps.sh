@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing for "run", "test" or "bench". It looks for what they bring, not for their
+# names, so that a machine with another Docker is left alone. It never starts a service.
+set -euo pipefail
+
+want() { # want PACKAGE PROBE: a probe with a slash at its start is a file, any other is a program
+    case $2 in
+    /*) [ -e "$2" ] ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$2" >/dev/null ;;
+    esac || missing+=("$1")
+}
+
+missing=()
+case ${1:-} in
+run)
+    want tor-geoipdb /usr/share/tor/geoip
+    ;;
+test | bench)
+    want tor-geoipdb /usr/share/tor/geoip
+    want nftables nft # the daemon does without; tests look at the kernel with it
+    want iptables iptables-restore
+    want ipset ipset
+    want iproute2 ip
+    want busybox-static busybox # the image that Docker tests run
+    want systemd systemd-analyze # packaging/systemd is shown to it
+    want docker.io dockerd
+    [ "$1" = test ] || want firewalld firewalld
+    ;;
+*)
+    echo "usage: $0 run|test|bench" >&2
+    exit 2
+    ;;
+esac
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+by_hand="apt-get install --no-install-recommends ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+    echo "missing here: ${missing[*]} (names of Debian packages). Install them with this system's package manager, then try again." >&2
+    exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "missing packages, and only root can install them: sudo $by_hand" >&2
+    exit 1
+fi
+
+# A package that is installed here must not start its service: Debian asks policy-rc.d(8) first.
+policy=/usr/sbin/policy-rc.d
+put_back=:
+if ! { [ -x $policy ] && { $policy any start >/dev/null 2>&1; [ $? = 101 ]; }; }; then
+    kept=$policy.before-platform
+    if [ -e $policy ]; then
+        mv $policy $kept
+        put_back="mv $kept $policy"
+    else
+        put_back="rm -f $policy"
+    fi
+    trap '$put_back' EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+
+echo "installing: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q -o Dpkg::Use-Pty=0 update >/dev/null
+apt-get -q -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >/dev/null
+
+# Nor at the next boot: it was installed for tests, which start one of their own.
+if [ -d /run/systemd/system ]; then
+    for service in docker.service docker.socket containerd.service firewalld.service; do
+        case " ${missing[*]} " in
+        *" docker.io "* | *" firewalld "*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+        esac
+    done
+fi
