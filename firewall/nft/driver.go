@@ -80,7 +80,7 @@ func (d *Driver) snapshot() (s *snapshot, err error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	return observe(c, nc, d.stagedNames())
+	return observe(c, nc, d.stagedNames)
 }
 
 // Probe implements firewall.Driver.
@@ -156,7 +156,7 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	have, err := observe(c, nc, d.stagedNames())
+	have, err := observe(c, nc, d.stagedNames)
 	if err != nil {
 		return err
 	}

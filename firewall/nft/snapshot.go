@@ -42,7 +42,7 @@ type observedSet struct {
 }
 
 // observe reads the table, with what is staged marked as such. Members of big sets are not read.
-func observe(c *netlink.Conn, nc *nftables.Conn, staged map[string]bool) (*snapshot, error) {
+func observe(c *netlink.Conn, nc *nftables.Conn, stagedNames func() map[string]bool) (*snapshot, error) {
 	s := &snapshot{rules: map[string][]*nftables.Rule{}}
 	tables, err := nc.ListTablesOfFamily(nftables.TableFamilyINet)
 	if err != nil {
@@ -77,6 +77,7 @@ func observe(c *netlink.Conn, nc *nftables.Conn, staged map[string]bool) (*snaps
 	if err != nil {
 		return nil, err
 	}
+	staged := stagedNames() // after the list: a set is staged before it is created, and until it is gone
 	for _, k := range sets {
 		o := &observedSet{kernelSet: k, logical: logicalName(k.name), inUse: used[k.name], staged: staged[k.name]}
 		if err := o.read(nc); err != nil {

@@ -30,7 +30,7 @@ func (d *Driver) Stage(ctx context.Context, rs *firewall.Ruleset) (err error) {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	have, err := observe(c, nc, d.stagedNames())
+	have, err := observe(c, nc, d.stagedNames)
 	if err != nil || !have.exists || rs.Off {
 		return err
 	}
@@ -62,18 +62,21 @@ func (d *Driver) remember(kernelName string) {
 
 // forget removes what was staged and is not wanted any more. Sets that rules refer to meanwhile are not staged any more.
 func (d *Driver) forget(nc *nftables.Conn, wanted map[string]bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := 0
-	for name := range d.staged {
+	var gone []string
+	for name := range d.stagedNames() {
 		if !wanted[name] {
 			nc.DelSet(&nftables.Set{Table: table(), Name: name})
-			delete(d.staged, name)
-			n++
+			gone = append(gone, name)
 		}
 	}
-	if n == 0 {
+	if len(gone) == 0 {
 		return nil
 	}
-	return nc.Flush()
+	err := nc.Flush()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range gone {
+		delete(d.staged, name)
+	}
+	return err
 }
