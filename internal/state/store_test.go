@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -256,7 +257,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("got %d first, want 1", rev.ID)
 	}
 	for i := range 5 {
-		update(t, s, openPort("p", uint16(1000+i)))
+		update(t, s, openPort("p"+strconv.Itoa(i), uint16(1000+i)))
 	}
 	if rev := <-slow; rev.ID != 6 {
 		t.Errorf("a slow receiver got %d, want the newest, 6", rev.ID)
@@ -273,7 +274,7 @@ func TestRetention(t *testing.T) {
 	s, c, _ := newStore(t)
 	update(t, s, func(st *State) error { st.Settings.HistoryKeep, st.Settings.HistoryDays = 10, 1; return nil })
 	for i := range 4 * keyframeEvery {
-		update(t, s, openPort("p", uint16(1000+i)))
+		update(t, s, openPort("p"+strconv.Itoa(i), uint16(1000+i)))
 		if i == keyframeEvery {
 			c.Add(48 * time.Hour)
 		}

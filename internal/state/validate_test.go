@@ -21,7 +21,7 @@ bans:
     login:
       window: 48h
 settings:
-  guard: 1s
+  guard: 500ms
   activity_days: 9999
 `
 	var s State
@@ -34,7 +34,7 @@ policy.yaml:3:3: bans.strikes: -1 must be between 0 and 1000
 policy.yaml:5:3: bans.max: 100h0m0s is shorter than the first ban of 200h0m0s; raise max or lower first
 policy.yaml:7:5: bans.reasons["SSHD"]: the name of a reason has 1 to 32 lower-case letters, digits and dashes
 policy.yaml:9:7: bans.reasons.login.window: 48h0m0s must be between 1s and 24h0m0s
-policy.yaml:11:3: settings.guard: 1s must be between 10s and 1h0m0s
+policy.yaml:11:3: settings.guard: 500ms must be between 1s and 1h0m0s
 policy.yaml:12:3: settings.activity_days: 9999 must be between 0 and 3650`
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
