@@ -138,11 +138,12 @@ func (p *packetFilter) pick(name string) (firewall.Driver, error) {
 	if name == "" || name == "auto" {
 		names = []string{"nft", "iptables"}
 	}
-	if d := p.current(); d != nil && slices.Contains(names, d.Name()) {
-		return d, nil
-	}
+	cur := p.current()
 	var errs []error
 	for _, n := range names {
+		if cur != nil && cur.Name() == n {
+			return cur, nil
+		}
 		open, ok := p.drivers[n]
 		if !ok {
 			errs = append(errs, fmt.Errorf("firewall driver %q: is not part of this program", n))
