@@ -102,6 +102,7 @@ func stream[I, O any](s *server, path, id, text string, feed func(ctx context.Co
 			defer cancel()
 			defer context.AfterFunc(s.stopping, cancel)()
 			conn := connection(ctx)
+			defer func() { _ = conn.SetWriteDeadline(time.Time{}) }() // the connection may serve other requests afterwards
 			hc.SetHeader("Content-Type", "text/event-stream")
 			hc.SetHeader("Cache-Control", "no-store")
 			hc.SetStatus(http.StatusOK)

@@ -379,20 +379,6 @@ func (d *Daemon) UpdateGeo(ctx context.Context, _ api.Caller) (api.GeoStatus, er
 	return d.Geo(ctx)
 }
 
-// Countries implements api.Host.
-func (d *Daemon) Countries() []api.Country {
-	var out []api.Country
-	for a := 'A'; a <= 'Z'; a++ {
-		for b := 'A'; b <= 'Z'; b++ {
-			code := string([]rune{a, b})
-			if name := geo.Name(code); name != "" {
-				out = append(out, api.Country{Code: code, Name: name})
-			}
-		}
-	}
-	return out
-}
-
 // LookupGeo implements api.Host.
 func (d *Daemon) LookupGeo(_ context.Context, a netip.Addr) (api.GeoLookup, error) {
 	cc, r, ok, err := d.lists.country(a)
