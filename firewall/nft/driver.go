@@ -18,8 +18,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/platformd/platformd/firewall"
@@ -36,6 +38,7 @@ func table() *nftables.Table {
 type Driver struct {
 	mu     sync.Mutex
 	staged map[string]bool // kernel names of sets that Stage made and no rule refers to yet
+	last   *snapshot       // what was read last, for as long as nobody has committed anything since
 }
 
 // New checks that the kernel has nftables.
@@ -80,7 +83,50 @@ func (d *Driver) snapshot() (s *snapshot, err error) {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	return observe(c, nc, d.stagedNames)
+	return d.read(c, nc)
+}
+
+// read observes, and remembers what it saw where nothing was committed meanwhile.
+func (d *Driver) read(c *netlink.Conn, nc *nftables.Conn) (*snapshot, error) {
+	before, err := generation(c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := observe(c, nc, d.stagedNames)
+	if err != nil {
+		return nil, err
+	}
+	after, err := generation(c)
+	if err != nil {
+		return nil, err
+	}
+	s.generation = after
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = nil
+	if before == after {
+		d.last = s
+	}
+	return s, nil
+}
+
+// recall gives what was read last, where the generation of the ruleset says that it is still so. What ended by itself
+// since is left out, because the kernel does not count that as a change.
+func (d *Driver) recall(c *netlink.Conn, nc *nftables.Conn) (*snapshot, error) {
+	d.mu.Lock()
+	last := d.last
+	d.last = nil // whoever acts on it changes it
+	d.mu.Unlock()
+	if last != nil {
+		now, err := generation(c)
+		if err != nil {
+			return nil, err
+		}
+		if now == last.generation {
+			return last.without(time.Now()), nil
+		}
+	}
+	return d.read(c, nc)
 }
 
 // Probe implements firewall.Driver.
@@ -156,7 +202,7 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	have, err := observe(c, nc, d.stagedNames)
+	have, err := d.recall(c, nc)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,24 @@ type snapshot struct {
 	rules    map[string][]*nftables.Rule // by chain
 	sets     []*observedSet
 	counters []string
+	// generation is the number of the ruleset that was read.
+	generation uint32
+}
+
+// without is s without the members that have ended by now.
+func (s *snapshot) without(now time.Time) *snapshot {
+	out := *s
+	out.sets = nil
+	for _, o := range s.sets {
+		if slices.ContainsFunc(o.members, func(t firewall.Timed) bool { return !t.Until.IsZero() && !t.Until.After(now) }) {
+			y := *o
+			y.members = slices.DeleteFunc(slices.Clone(o.members), func(t firewall.Timed) bool { return !t.Until.IsZero() && !t.Until.After(now) })
+			y.content = digestLines(len(y.members), func(i int) string { return y.members[i].Range.String() })
+			o = &y
+		}
+		out.sets = append(out.sets, o)
+	}
+	return &out
 }
 
 // observedSet is one generation of a set.
