@@ -31,9 +31,10 @@ packages:
 	@scripts/deps.sh test
 
 modules:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install version $$(sed -n 's/^go //p' go.mod) or later (https://go.dev/dl), or say where it is: make GO=/path/to/go"; exit 1; }
 	@$(GO) mod download
 
-$(STATICCHECK):
+$(STATICCHECK): | modules
 	@mkdir -p $(CACHE)/bin
 	GOBIN=$(CACHE)/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	@mv $(CACHE)/bin/staticcheck $@

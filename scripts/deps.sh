@@ -23,6 +23,10 @@ test | bench)
     want iproute2 ip
     want busybox-static busybox # the image that Docker tests run
     want systemd systemd-analyze # packaging/systemd is shown to it
+    want openssh-server sshd # its failures are what bans are for
+    want openssh-client ssh
+    want rsyslog rsyslogd
+    want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
     want docker.io dockerd
     [ "$1" = test ] || want firewalld firewalld
     ;;

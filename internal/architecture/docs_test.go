@@ -166,6 +166,11 @@ func TestNamedTestsExist(t *testing.T) {
 				t.Errorf("%s names %s, and there is no such test", p, name)
 			}
 		}
+		for _, m := range regexp.MustCompile(`\bTestScripts/([a-z]+)`).FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(root(t), "cmd/platformctl/testdata", m[1]+".txtar")); err != nil {
+				t.Errorf("%s names %s, and there is no such script", p, m[0])
+			}
+		}
 		for _, m := range regexp.MustCompile("conformance: `([^`]+)`").FindAllStringSubmatch(text, -1) {
 			named++
 			if !strings.Contains(suite.String(), `{"`+m[1]+`"`) {
