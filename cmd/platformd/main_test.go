@@ -50,7 +50,8 @@ func onMachine(t *testing.T, document string, f func(m *machine)) {
 		t.Cleanup(func() {
 			m.kill(syscall.SIGKILL)
 			if t.Failed() {
-				t.Log(m.log.String())
+				auth, _ := os.ReadFile(m.authLog())
+				t.Logf("%s%s", m.log.String(), auth)
 			}
 		})
 		if document != "" {
@@ -81,6 +82,7 @@ func (m *machine) launch() {
 	args := append([]string{"--data-dir", m.data(), "--socket", m.socket(), "--auth-log", m.authLog()}, m.args...)
 	m.cmd = m.program(args...)
 	m.cmd.Stderr = &m.log
+	m.cmd.WaitDelay = time.Second // the guard and workers have the pipe too
 	if err := m.cmd.Start(); err != nil {
 		m.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func Read(r io.Reader, format LogFormat, w io.Writer, now func() time.Time) erro
 	if format == Journal {
 		decode = fromJournal
 	}
-	last := map[netip.Addr]time.Time{}
+	seen := attempts{}
 	for {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -53,9 +53,9 @@ func Read(r io.Reader, format LogFormat, w io.Writer, now func() time.Time) erro
 			}
 			line = nil
 		}
-		if message, ok := decode(line); ok {
-			if f, ok := sshd.parse(message); ok && !again(last, f.Source, message, now()) {
-				if err := out.Encode(Report{Source: f.Source, Reason: SSHD, Detail: clip(message), Weight: f.Weight, Time: now()}); err != nil {
+		if e, ok := decode(line); ok {
+			if f, ok := sshd.parse(e.message); ok && seen.begins(e) {
+				if err := out.Encode(Report{Source: f.Source, Reason: SSHD, Detail: clip(e.message), Weight: f.Weight, Time: now()}); err != nil {
 					return fmt.Errorf("report a failure: %w", err)
 				}
 			}
@@ -69,58 +69,69 @@ func Read(r io.Reader, format LogFormat, w io.Writer, now func() time.Time) erro
 	}
 }
 
-// again reports whether a message only closes an attempt that was counted a moment ago: sshd writes "Invalid user" or
-// "Connection closed by ... user" beside "Failed password" for one and the same attempt.
-func again(last map[netip.Addr]time.Time, a netip.Addr, message string, now time.Time) bool {
-	const together = 2 * time.Second
-	t, seen := last[a]
-	if len(last) > 10_000 {
-		clear(last)
+// entry is a message with the process that wrote it: one connection, as far as sshd is concerned.
+type entry struct{ process, message string }
+
+// attempts remembers, by process, whether the last message that counted was a failed credential.
+type attempts map[string]bool
+
+// maxAttempts bounds the memory; beyond it, it is cleared, and some attempts count twice.
+const maxAttempts = 10_000
+
+// begins reports whether a message begins an attempt. sshd says of one and the same attempt "Invalid user", then "Failed
+// password for invalid user", and when the client leaves "Connection closed by invalid user". So in one connection each
+// failed credential counts, except the first behind "Invalid user"; and where none failed, one other message does.
+func (a attempts) begins(e entry) bool {
+	failed := strings.HasPrefix(e.message, "Failed ")
+	before, known := a[e.process]
+	if len(a) >= maxAttempts {
+		clear(a)
 	}
-	last[a] = now
-	if strings.HasPrefix(message, "Failed ") {
-		return false
+	a[e.process] = failed || before
+	if failed {
+		return !known || before
 	}
-	return seen && now.Sub(t) < together
+	return !known
 }
 
 // fromJournal takes the message of an entry that sshd wrote as root. Only fields that begin with an underscore are
 // journald's own; every other one is chosen by whoever logs (systemd.journal-fields(7)).
-func fromJournal(line []byte) (string, bool) {
+func fromJournal(line []byte) (entry, bool) {
 	var e struct {
 		Comm    string          `json:"_COMM"`
 		UID     string          `json:"_UID"`
+		PID     string          `json:"_PID"`
 		Message json.RawMessage `json:"MESSAGE"`
 	}
 	if len(line) == 0 || json.Unmarshal(line, &e) != nil {
-		return "", false
+		return entry{}, false
 	}
 	if e.UID != "0" || !slices.Contains([]string{"sshd", "sshd-session", "sshd-auth"}, e.Comm) {
-		return "", false
+		return entry{}, false
 	}
 	var text string
 	if json.Unmarshal(e.Message, &text) == nil {
-		return text, true
+		return entry{e.PID, text}, true
 	}
 	var numbers []uint16 // text that is no UTF-8 comes as a list of bytes
 	if json.Unmarshal(e.Message, &numbers) != nil {
-		return "", false
+		return entry{}, false
 	}
 	b := make([]byte, len(numbers))
 	for i, n := range numbers {
 		b[i] = byte(n)
 	}
-	return string(b), true
+	return entry{e.PID, string(b)}, true
 }
 
 // syslogDecoder takes the message of lines whose program is sshd, in the traditional or the ISO form of time.
-func syslogDecoder() func([]byte) (string, bool) {
-	form := regexp.MustCompile(`^(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})) [^ ]+ sshd(?:-session|-auth)?\[[0-9]+\]: (.*)$`)
-	return func(line []byte) (string, bool) {
+func syslogDecoder() func([]byte) (entry, bool) {
+	form := regexp.MustCompile(`^(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})) [^ ]+ sshd(?:-session|-auth)?\[([0-9]+)\]: (.*)$`)
+	return func(line []byte) (entry, bool) {
 		m := form.FindSubmatch([]byte(strings.TrimRight(string(line), "\r\n")))
 		if m == nil {
-			return "", false
+			return entry{}, false
 		}
-		return string(m[1]), true
+		return entry{string(m[1]), string(m[2])}, true
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,8 +83,10 @@ func read(t *testing.T, format LogFormat, in string) []Report {
 }
 
 func TestJournalTrustsOnlyItsOwnFields(t *testing.T) {
-	entry := func(fields ...string) string {
-		m := map[string]string{}
+	pid := 0
+	journal := func(fields ...string) string {
+		pid++
+		m := map[string]string{"_PID": strconv.Itoa(pid)}
 		for i := 0; i+1 < len(fields); i += 2 {
 			m[fields[i]] = fields[i+1]
 		}
@@ -91,12 +94,12 @@ func TestJournalTrustsOnlyItsOwnFields(t *testing.T) {
 		return string(b) + "\n"
 	}
 	const failed = "Failed password for root from 192.0.2.1 port 5 ssh2"
-	in := entry("_COMM", "sshd", "_UID", "0", "MESSAGE", failed) +
-		entry("_COMM", "sshd-session", "_UID", "0", "MESSAGE", strings.Replace(failed, "192.0.2.1", "192.0.2.2", 1)) +
-		entry("_COMM", "logger", "_UID", "0", "SYSLOG_IDENTIFIER", "sshd", "COMM", "sshd", "MESSAGE", strings.Replace(failed, "192.0.2.1", "198.51.100.1", 1)) +
-		entry("_COMM", "sshd", "_UID", "1000", "MESSAGE", strings.Replace(failed, "192.0.2.1", "198.51.100.2", 1)) +
+	in := journal("_COMM", "sshd", "_UID", "0", "MESSAGE", failed) +
+		journal("_COMM", "sshd-session", "_UID", "0", "MESSAGE", strings.Replace(failed, "192.0.2.1", "192.0.2.2", 1)) +
+		journal("_COMM", "logger", "_UID", "0", "SYSLOG_IDENTIFIER", "sshd", "COMM", "sshd", "MESSAGE", strings.Replace(failed, "192.0.2.1", "198.51.100.1", 1)) +
+		journal("_COMM", "sshd", "_UID", "1000", "MESSAGE", strings.Replace(failed, "192.0.2.1", "198.51.100.2", 1)) +
 		"not json\n" + strings.Repeat("x", maxLine*2) + "\n" +
-		`{"_COMM":"sshd","_UID":"0","MESSAGE":[70,97,105,108,101,100,32,112,97,115,115,119,111,114,100,32,102,111,114,32,255,32,102,114,111,109,32,49,57,50,46,48,46,50,46,51,32,112,111,114,116,32,53,32,115,115,104,50]}` + "\n"
+		`{"_COMM":"sshd","_UID":"0","_PID":"99","MESSAGE":[70,97,105,108,101,100,32,112,97,115,115,119,111,114,100,32,102,111,114,32,255,32,102,114,111,109,32,49,57,50,46,48,46,50,46,51,32,112,111,114,116,32,53,32,115,115,104,50]}` + "\n"
 	var got []string
 	for _, r := range read(t, Journal, in) {
 		got = append(got, r.Source.String())
@@ -118,17 +121,24 @@ func TestSyslogLines(t *testing.T) {
 	}
 }
 
-func TestTheEndOfAnAttemptIsNoStrike(t *testing.T) {
-	var out bytes.Buffer
-	in := "Nov 20 10:00:00 vps sshd[77]: Invalid user x from 192.0.2.1 port 5\n" +
-		"Nov 20 10:00:00 vps sshd[77]: Failed password for invalid user x from 192.0.2.1 port 5 ssh2\n" +
-		"Nov 20 10:00:01 vps sshd[77]: Connection closed by invalid user x 192.0.2.1 port 5 [preauth]\n"
-	now := time.Unix(1000, 0)
-	if err := Read(strings.NewReader(in), Syslog, &out, func() time.Time { return now }); err != nil {
-		t.Fatal(err)
+func TestOneAttemptIsOneStrike(t *testing.T) {
+	line := func(pid, message string) string { return "Nov 20 10:00:00 vps sshd[" + pid + "]: " + message + "\n" }
+	const invalid, failed, closed = "Invalid user x from 192.0.2.1 port 5", "Failed password for invalid user x from 192.0.2.1 port 5 ssh2",
+		"Connection closed by invalid user x 192.0.2.1 port 5 [preauth]"
+	tests := map[string]struct {
+		in   string
+		want int
+	}{
+		"a password for nobody":               {line("1", invalid) + line("1", failed) + line("1", closed), 1},
+		"three passwords in one connection":   {line("1", invalid) + line("1", failed) + line("1", failed) + line("1", failed) + line("1", closed), 3},
+		"a known user":                        {line("1", "Failed password for root from 192.0.2.1 port 5 ssh2") + line("1", "Connection closed by authenticating user root 192.0.2.1 port 5 [preauth]"), 1},
+		"no credential at all, fast":          {line("1", invalid) + line("1", closed) + line("2", invalid) + line("2", closed) + line("3", invalid) + line("3", closed), 3},
+		"connections that end one by another": {line("1", closed) + line("2", closed), 2},
 	}
-	if n := strings.Count(out.String(), "\n"); n != 2 {
-		t.Errorf("got %d strikes, want 2: the name and the password, not the closing", n)
+	for name, tt := range tests {
+		if got := len(read(t, Syslog, tt.in)); got != tt.want {
+			t.Errorf("%s: got %d strikes, want %d", name, got, tt.want)
+		}
 	}
 }
 

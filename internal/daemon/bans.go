@@ -53,13 +53,13 @@ func (d *Daemon) openBans(ctx context.Context) (*banBook, error) {
 	return &banBook{Book: book, fresh: make(chan bans.Ban, banBatch)}, nil
 }
 
-// exempt sources are never banned.
+// exempt sources are never banned: the host itself, and with it the /64 that it is in, because a ban would cover that.
 func (d *Daemon) exempt(a netip.Addr) bool {
-	if slices.Contains(d.addresses(), a) || a.IsLinkLocalUnicast() {
+	target := bans.Target(a)
+	if a.IsLinkLocalUnicast() || slices.ContainsFunc(d.addresses(), target.Contains) {
 		return true
 	}
 	s, _ := d.store.Current()
-	target := bans.Target(a)
 	return slices.ContainsFunc(s.Firewall.Allow, func(x firewall.Allow) bool { return x.Target.Overlaps(target) })
 }
 

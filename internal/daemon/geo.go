@@ -133,13 +133,8 @@ func (d *Daemon) UpdateGeo(ctx context.Context, _ api.Caller) (api.GeoStatus, er
 // Countries implements api.Host.
 func (d *Daemon) Countries() []api.Country {
 	var out []api.Country
-	for a := 'A'; a <= 'Z'; a++ {
-		for b := 'A'; b <= 'Z'; b++ {
-			code := string([]rune{a, b})
-			if name := geo.Name(code); name != "" {
-				out = append(out, api.Country{Code: code, Name: name})
-			}
-		}
+	for _, c := range geo.Countries() {
+		out = append(out, api.Country{Code: c.Code.String(), Name: c.Name})
 	}
 	return out
 }

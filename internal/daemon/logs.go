@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/platformd/platformd/internal/bans"
@@ -50,9 +49,10 @@ func (d *Daemon) followLogs(ctx context.Context) {
 	}
 }
 
-// journalArgs select what a program named sshd logged as root. The worker checks the same again.
+// journalArgs select what a program named sshd logged as root. The worker checks the same again. journalctl ends by itself
+// when nobody reads what it writes.
 func journalArgs() []string {
-	return []string{"--follow", "--lines=0", "--quiet", "--output=json", "--output-fields=MESSAGE,_COMM,_UID", "_UID=0",
+	return []string{"--follow", "--lines=0", "--quiet", "--output=json", "--output-fields=MESSAGE,_COMM,_UID,_PID", "_UID=0",
 		"_COMM=sshd", "_COMM=sshd-session", "_COMM=sshd-auth"}
 }
 
@@ -61,7 +61,6 @@ func (d *Daemon) followLog(ctx context.Context) error {
 	defer cancel()
 	if d.cfg.AuthLog == "" && haveJournal() {
 		cmd := exec.CommandContext(ctx, "journalctl", journalArgs()...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			return err
