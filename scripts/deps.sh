@@ -24,9 +24,11 @@ test | bench)
     want busybox-static busybox # the image that Docker tests run
     want openssh-server sshd # its failed logins are read
     want openssh-client ssh
+    want rsyslog rsyslogd
     want systemd systemd-analyze # packaging/systemd is shown to it
     want openssh-server sshd # its failures are what bans are for
     want openssh-client ssh
+    want rsyslog rsyslogd
     want rsyslog rsyslogd
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
     want docker.io dockerd
@@ -77,6 +79,7 @@ if [ -d /run/systemd/system ]; then
         case $package in
         docker.io) services="docker.service docker.socket" ;;
         openssh-server) services="ssh.service ssh.socket" ;;
+        rsyslog) services="rsyslog.service syslog.socket" ;;
         firewalld) services=firewalld.service ;;
         *) continue ;;
         esac
