@@ -22,9 +22,13 @@ test | bench)
     want ipset ipset
     want iproute2 ip
     want busybox-static busybox # the image that Docker tests run
+    want openssh-server sshd # its failed logins are read
+    want openssh-client ssh
+    want rsyslog rsyslogd
     want systemd systemd-analyze # packaging/systemd is shown to it
     want openssh-server sshd # its failures are what bans are for
     want openssh-client ssh
+    want rsyslog rsyslogd
     want rsyslog rsyslogd
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
     want docker.io dockerd
@@ -71,9 +75,16 @@ apt-get -q -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}"
 
 # Nor at the next boot: it was installed for tests, which start one of their own.
 if [ -d /run/systemd/system ]; then
-    for service in docker.service docker.socket containerd.service firewalld.service; do
-        case " ${missing[*]} " in
-        *" docker.io "* | *" firewalld "*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+    for package in "${missing[@]}"; do
+        case $package in
+        docker.io) services="docker.service docker.socket" ;;
+        openssh-server) services="ssh.service ssh.socket" ;;
+        rsyslog) services="rsyslog.service syslog.socket" ;;
+        firewalld) services=firewalld.service ;;
+        *) continue ;;
         esac
+        for service in $services; do
+            systemctl disable --quiet "$service" 2>/dev/null || true
+        done
     done
 fi
