@@ -21,6 +21,8 @@ import (
 	"runtime"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/platformd/platformd/firewall"
 )
 
@@ -98,8 +100,11 @@ type Report struct {
 	Took     time.Duration
 }
 
-// ErrOff says that there is no policy to compare with.
-var ErrOff = errors.New("the firewall is off")
+// Why there is nothing to probe: no policy to compare with, or nothing that others could reach.
+var (
+	ErrOff       = errors.New("probe: the firewall is off")
+	ErrNoAddress = errors.New("probe: the host has no global address")
+)
 
 // Run probes the host whose network namespace the caller is in. It takes up to about 15 s.
 func Run(ctx context.Context, cfg Config) (Report, error) {
@@ -114,14 +119,29 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 		err error
 	}
 	done := make(chan outcome, 1)
-	go func() {
-		// Never unlocked: the thread, which ends up in the other namespace, ends with the goroutine.
-		runtime.LockOSThread()
+	go onOwnThread(func() {
 		r, err := run(ctx, cfg)
 		done <- outcome{r, err}
-	}()
+	})
 	o := <-done
 	return o.r, o.err
+}
+
+// onOwnThread runs f, as the last thing of this goroutine, on a thread that ends with it; so does the namespace that f has
+// moved it to. The first thread of a process cannot end, and it is where /proc/self/net looks: it is kept busy meanwhile.
+func onOwnThread(f func()) {
+	runtime.LockOSThread() // not unlocked after f
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onOwnThread(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 func run(ctx context.Context, cfg Config) (r Report, err error) {

@@ -105,8 +105,8 @@ type line struct {
 
 // connect makes the namespace, moves the calling thread into it, and wires it to the host. After an error nothing is left
 // but the thread in its namespace.
-func connect(cfg Config, rs *firewall.Ruleset) (l *line, err error) {
-	l = &line{ns: netns.None()}
+func connect(cfg Config, rs *firewall.Ruleset) (_ *line, err error) {
+	l := &line{ns: netns.None()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -164,7 +164,7 @@ func (l *line) address(cfg Config, rs *firewall.Ruleset) error {
 		}
 	}
 	if !l.wire.V4.Host.IsValid() && !l.wire.V6.Host.IsValid() {
-		return errors.New("probe: the host has no global address")
+		return ErrNoAddress
 	}
 	return nil
 }
@@ -357,4 +357,3 @@ func sockaddr(to netip.AddrPort) (unix.Sockaddr, int) {
 	}
 	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}, unix.AF_INET6
 }
-
