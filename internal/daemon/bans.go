@@ -53,9 +53,9 @@ func (d *Daemon) openBans(ctx context.Context) (*banBook, error) {
 	return &banBook{Book: book, fresh: make(chan bans.Ban, banBatch)}, nil
 }
 
-// exempt sources are never banned.
+// exempt sources are never banned: the host's own, those always allowed, and doctor's probe.
 func (d *Daemon) exempt(a netip.Addr) bool {
-	if slices.Contains(d.addresses(), a) || a.IsLinkLocalUnicast() {
+	if slices.Contains(d.addresses(), a) || a.IsLinkLocalUnicast() || d.probes.has(a) {
 		return true
 	}
 	s, _ := d.store.Current()
