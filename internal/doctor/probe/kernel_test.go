@@ -232,6 +232,31 @@ func TestHole(t *testing.T) {
 	})
 }
 
+// TestChangesMeanwhile: what disagreed with the policy of the beginning, and does not with that of the end, is no news.
+func TestChangesMeanwhile(t *testing.T) {
+	p := policy()
+	p.Ports = append(p.Ports, port("new", firewall.TCP, 8080, ""))
+	each(t, p, func(h host) {
+		old := policy()
+		before, err := firewall.Compile(&old, firewall.Source{Now: time.Now()})
+		if err != nil {
+			h.Fatal(err)
+		}
+		asked := 0
+		cfg := h.config()
+		cfg.Ruleset = func() (*firewall.Ruleset, error) {
+			if asked++; asked == 1 {
+				return before, nil
+			}
+			return h.rs, nil
+		}
+		h.wants(h.probe(cfg))
+		if asked < 2 {
+			h.Errorf("the policy was asked for %d times; port 8080 should have been doubted", asked)
+		}
+	})
+}
+
 // TestWithoutIPv6: a host with IPv4 alone, and one where new interfaces have no IPv6.
 func TestWithoutIPv6(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
