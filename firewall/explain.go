@@ -31,6 +31,8 @@ type Verdict struct {
 	Until time.Time `json:"until,omitzero"`
 	// Limit is what the source may do there, where the flow is admitted within a limit.
 	Limit string `json:"limit,omitempty"`
+	// Meter names the meter of that limit.
+	Meter string `json:"-"`
 	Steps []Step `json:"steps"`
 }
 
@@ -188,6 +190,7 @@ func (e *explainer) services(allowed bool) error {
 		}
 		e.v.Admitted, e.v.Rule = true, "port "+s.Name
 		if m := e.rs.MeterOf(s.Meter); m != nil && !allowed {
+			e.v.Meter = m.Name
 			e.v.Limit = m.Name + " " + m.Limit.String()
 			e.step(question, "yes, within "+e.v.Limit)
 			return nil

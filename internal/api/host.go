@@ -67,6 +67,7 @@ type Host interface {
 	// or send fails.
 	FollowDrops(ctx context.Context, after uint64, send func(Drop) error) error
 	Top(ctx context.Context) (Top, error)
+	// Doctor looks at the host. With probe it also knocks at the own addresses from outside, which takes up to 20 s.
 	Doctor(ctx context.Context, probe bool) ([]Finding, error)
 
 	Activity(ctx context.Context, f activity.Filter) ([]activity.Record, error)

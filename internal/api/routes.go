@@ -45,6 +45,10 @@ func (s *server) routes() {
 	route(s, http.MethodGet, "/doctor", "run-doctor", "Look at the host for what is wrong", func(ctx context.Context, in *struct {
 		Probe bool `query:"probe" doc:"Also scan the host's own addresses from outside."`
 	}) ([]Finding, error) {
+		// It may take long, and the daemon must not have to wait for it when it ends.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.stopping, cancel)()
 		out, err := s.host.Doctor(ctx, in.Probe)
 		return list(out), err
 	})

@@ -171,7 +171,7 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"os/exec"}, append([]string{
 			"cmd/platformd",     // starts the outside guard
 			"firewall/iptables", // iptables-save, iptables-restore and ipset have no other stable interface
-			"internal/daemon",   // journalctl
+			"internal/daemon",   // journalctl, and sshd for its settings
 			"internal/worker",   // itself, without privileges
 		}, forTests...), "each program that is run is a decision: an argument list, never a shell, and named here with what it is for"},
 		{[]string{"unsafe"}, []string{"internal/worker", "firewall/..."}, "Landlock and netlink structures have no safe binding; nothing else needs it"},
@@ -189,7 +189,7 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"modernc.org/sqlite/..."}, []string{"internal/sqlite/..."}, "how a database is opened, locked, recovered and written durably is decided once"},
 		{[]string{"github.com/danielgtaylor/huma/..."}, append([]string{"internal/api/..."}, forTests...), "what the API looks like on the wire is described in one place"},
 		{[]string{"github.com/spf13/cobra/..."}, append([]string{"cmd/..."}, forTests...), "commands belong to programs"},
-		{[]string{"github.com/vishvananda/netns"}, append([]string{"internal/daemon"}, forTests...), "only tests, and the probe of doctor, make network namespaces"},
+		{[]string{"github.com/vishvananda/netns"}, append([]string{"internal/doctor/probe"}, forTests...), "only tests, and the probe of doctor, make network namespaces"},
 	} {
 		for _, p := range pkgs {
 			if !p.ours() || matches(p.ImportPath, r.by...) {

@@ -24,7 +24,7 @@ func (d *Daemon) readAddresses() error {
 	}
 	own := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	for _, a := range list {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && !d.probes.has(ip.Unmap()) {
 			own = append(own, ip.Unmap())
 		}
 	}
@@ -44,10 +44,13 @@ func (d *Daemon) watchAddresses(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case _, open := <-updates:
+		case u, open := <-updates:
 			if !open {
 				<-ctx.Done()
 				return ctx.Err()
+			}
+			if a, ok := netip.AddrFromSlice(u.LinkAddress.IP); ok && d.probes.has(a.Unmap()) {
+				continue // comes and goes with a probe; no list or policy depends on it
 			}
 			if err := d.readAddresses(); err != nil {
 				d.log.Warn("read own addresses", "error", err)

@@ -53,10 +53,11 @@ func (d *Daemon) openBans(ctx context.Context) (*banBook, error) {
 	return &banBook{Book: book, fresh: make(chan bans.Ban, banBatch)}, nil
 }
 
-// exempt sources are never banned: the host itself, and with it the /64 that it is in, because a ban would cover that.
+// exempt sources are never banned: the host itself, and with it the /64 that it is in, because a ban would cover that;
+// those always allowed; and doctor's probe.
 func (d *Daemon) exempt(a netip.Addr) bool {
 	target := bans.Target(a)
-	if a.IsLinkLocalUnicast() || slices.ContainsFunc(d.addresses(), target.Contains) {
+	if a.IsLinkLocalUnicast() || d.probes.has(a) || slices.ContainsFunc(d.addresses(), target.Contains) {
 		return true
 	}
 	s, _ := d.store.Current()

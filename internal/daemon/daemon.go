@@ -29,6 +29,7 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
+	"github.com/platformd/platformd/internal/doctor/probe"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/internal/host"
 	"github.com/platformd/platformd/internal/reconcile"
@@ -77,6 +78,7 @@ type Daemon struct {
 	bans     *banBook
 	drops    *drops
 	sshd     sshdWatch
+	probes   *probes
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -86,11 +88,14 @@ type Daemon struct {
 
 // New opens the stores and honours what waits in them. It starts nothing and does not touch the kernel.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
-	d := &Daemon{cfg: cfg, log: cfg.Log, now: cfg.Now, started: cfg.Now(), health: health.New(cfg.Now), guardWake: make(chan struct{}, 1)}
+	d := &Daemon{cfg: cfg, log: cfg.Log, now: cfg.Now, started: cfg.Now(), health: health.New(cfg.Now), guardWake: make(chan struct{}, 1), probes: &probes{now: cfg.Now}}
 	for _, dir := range []string{cfg.DataDir, setsDir(cfg.DataDir)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make data directory: %w", err)
 		}
+	}
+	if err := probe.RemoveLeftover(); err != nil {
+		d.log.Warn("remove the leftover of a probe", "error", err)
 	}
 	if err := d.readAddresses(); err != nil {
 		return nil, err

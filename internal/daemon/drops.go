@@ -13,6 +13,7 @@ import (
 	"github.com/platformd/platformd/firewall/nflog"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
+	"github.com/platformd/platformd/internal/doctor/probe"
 	"github.com/platformd/platformd/internal/health"
 )
 
@@ -64,10 +65,17 @@ func tally[K comparable](m map[K]uint64, k K) {
 	m[k]++
 }
 
+// dropped remembers a refused packet, unless doctor's probe sent it to see that it is refused.
+func (d *Daemon) dropped(p nflog.Packet) {
+	if p.Interface != probe.Link && !d.probes.has(p.Source) {
+		d.drops.add(p)
+	}
+}
+
 // readDrops reads the packet log until ctx ends, and again after an error.
 func (d *Daemon) readDrops(ctx context.Context) error {
 	for ctx.Err() == nil {
-		err := nflog.Read(ctx, firewall.LogGroup, d.drops.add, func() {
+		err := nflog.Read(ctx, firewall.LogGroup, d.dropped, func() {
 			d.drops.mu.Lock()
 			d.drops.lost++
 			d.drops.mu.Unlock()
