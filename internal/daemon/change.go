@@ -210,8 +210,8 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 		outcome = activity.Pending
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the change is stored, but the kernel does not agree yet (%v); it is tried again, see platformctl status", errors.Join(err, result.Err)))
 	}
-	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) {
-		d.lists.wake() // a new feed is fetched now
+	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) || !slices.Equal(p.before.Firewall.GeoData, p.after.Firewall.GeoData) {
+		d.lists.wake() // what is new is fetched now
 	}
 	if len(c.Cut) > 0 && r.Verified {
 		n, err := conntrack.Cut(ctx, c.Cut)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/platformd/platformd/firewall"
@@ -27,19 +28,26 @@ func defaultGeo() []firewall.GeoSource {
 
 func defaultGeoThere() bool { return fileExists(defaultGeo()[0].Path) }
 
+// geoSources are the files that a policy names, or the default ones.
+func geoSources(p *firewall.Policy) []firewall.GeoSource {
+	if len(p.GeoData) == 0 {
+		return defaultGeo()
+	}
+	return p.GeoData
+}
+
 // readGeo reads the files of country data that changed, in a process without privileges.
 func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) error {
 	l := d.lists
+	l.reading.Lock() // reading takes long; what was asked for later must not be overwritten by what was asked for first
+	defer l.reading.Unlock()
 	l.work.Lock()
 	m, err := l.geo.Get()
 	l.work.Unlock()
 	if err != nil {
 		return err
 	}
-	sources := p.GeoData
-	if len(sources) == 0 {
-		sources = defaultGeo()
-	}
+	sources := geoSources(p)
 	var read []geo.Source
 	fresh := len(m.Sources) != len(sources) || m.DB.Digest == ""
 	for i, s := range sources {
@@ -56,6 +64,9 @@ func (d *Daemon) readGeo(ctx context.Context, p *firewall.Policy, force bool) er
 	}
 	if !fresh && !force {
 		return d.reportGeo(ctx, m, false, nil)
+	}
+	if s, _ := d.store.Current(); !slices.Equal(geoSources(&s.Firewall), sources) {
+		return nil // the policy names other files meanwhile; they are read next
 	}
 	l.work.Lock()
 	defer l.work.Unlock()

@@ -36,6 +36,8 @@ type lists struct {
 
 	// work is held while files are read and written, which takes long; mu only guards what follows it.
 	work sync.Mutex
+	// reading is held while country data is read; it is taken before work.
+	reading sync.Mutex
 
 	mu        sync.Mutex
 	published bigSets

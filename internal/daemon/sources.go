@@ -45,8 +45,13 @@ func workerUser(name string) (uid, gid int) {
 // keepLists fetches feeds when they are due, reads country data, and makes the sets that changed.
 func (d *Daemon) keepLists(ctx context.Context) error {
 	nextGeo := d.now()
+	var named []firewall.GeoSource
 	for {
-		if s, _ := d.store.Current(); !d.now().Before(nextGeo) && (len(s.Firewall.Geo) > 0 || len(s.Firewall.GeoData) > 0 || defaultGeoThere()) {
+		s, _ := d.store.Current()
+		if !slices.Equal(named, geoSources(&s.Firewall)) {
+			named, nextGeo = geoSources(&s.Firewall), d.now()
+		}
+		if !d.now().Before(nextGeo) && (len(s.Firewall.Geo) > 0 || len(s.Firewall.GeoData) > 0 || defaultGeoThere()) {
 			if err := d.readGeo(ctx, &s.Firewall, false); err != nil && ctx.Err() == nil {
 				d.log.Warn("read country data", "error", err)
 			}
