@@ -112,19 +112,27 @@ func writeInputs(dir string) error {
 }
 
 func writeText(dir, name string, l []netip.Prefix) error {
+	nft := func(before string) func(w io.Writer) {
+		return func(w io.Writer) {
+			fmt.Fprint(w, before+"add element inet peer s { ")
+			for _, p := range l {
+				r := ranges.Of(p)
+				if p.IsSingleIP() {
+					fmt.Fprintf(w, "%v, ", r.From)
+					continue
+				}
+				fmt.Fprintf(w, "%v-%v, ", r.From, r.To)
+			}
+			fmt.Fprint(w, "}\n")
+		}
+	}
 	files := map[string]func(w io.Writer){
+		"nft":         nft("add table inet peer\nadd set inet peer s { type ipv4_addr; flags interval; }\n"),
+		"replace.nft": nft("flush set inet peer s\n"),
 		"netset": func(w io.Writer) {
 			for _, p := range l {
 				fmt.Fprintln(w, p)
 			}
-		},
-		"nft": func(w io.Writer) {
-			fmt.Fprint(w, "add table inet peer\nadd set inet peer s { type ipv4_addr; flags interval; }\nflush set inet peer s\nadd element inet peer s { ")
-			for _, p := range l {
-				r := ranges.Of(p)
-				fmt.Fprintf(w, "%v-%v, ", r.From, r.To)
-			}
-			fmt.Fprint(w, "}\n")
 		},
 		"ipset": func(w io.Writer) {
 			fmt.Fprintf(w, "create n hash:net hashsize 262144 maxelem 1000000\n")

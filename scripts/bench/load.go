@@ -157,7 +157,12 @@ func (b *bench) loaders() []loader {
 		{"ipset restore", func(n *namespace, list string) (cost, error) {
 			return n.measure("ipset", "restore", "-file", b.file(list+".ipset"))
 		}},
-		{"nft -f", func(n *namespace, list string) (cost, error) { return n.measure("nft", "-f", b.file(list+".nft")) }},
+		{"nft -f", func(n *namespace, list string) (cost, error) {
+			if list == listB {
+				list += ".replace"
+			}
+			return n.measure("nft", "-f", b.file(list+".nft"))
+		}},
 		{"google/nftables", func(n *namespace, list string) (cost, error) { return n.self("naive", b.file(list)) }},
 	}
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,10 +37,15 @@ func (n *namespace) measureCmd(cmd *exec.Cmd) (cost, error) {
 		return cost{}, err
 	}
 	stop, peak := make(chan struct{}), make(chan int)
+	var hungry atomic.Bool
 	go func() {
 		most := 0
 		for {
 			most = max(most, peakMemory(cmd.Process.Pid))
+			if scarce() {
+				hungry.Store(true)
+				_ = cmd.Process.Kill()
+			}
 			select {
 			case <-stop:
 				peak <- most
@@ -48,6 +55,9 @@ func (n *namespace) measureCmd(cmd *exec.Cmd) (cost, error) {
 		}
 	}()
 	err := cmd.Wait()
+	if hungry.Load() {
+		err = errors.New("was stopped because the machine's memory ran out")
+	}
 	c := cost{wall: time.Since(start), out: out.String()}
 	close(stop)
 	c.peak = <-peak
@@ -59,6 +69,16 @@ func (n *namespace) measureCmd(cmd *exec.Cmd) (cost, error) {
 		err = fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, text[max(0, len(text)-300):])
 	}
 	return c, err
+}
+
+// scarce reports whether most of the machine's memory is in use: a tool that makes the kernel take more must not bring the
+// rest of the machine down. A transaction of nft with a million elements has been seen to take 23 GB.
+func scarce() bool {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return false
+	}
+	return 3*field(string(data), "MemAvailable:") < field(string(data), "MemTotal:")
 }
 
 // self is this program in another role.
@@ -76,7 +96,15 @@ func statusField(pid int, key string) int {
 	if err != nil {
 		return 0
 	}
-	_, rest, ok := strings.Cut(string(data), key)
+	return field(string(data), key)
+}
+
+// field is the number behind a key, 0 where there is none.
+func field(text, key string) int {
+	_, rest, ok := strings.Cut(text, key)
+	if len(rest) > 64 {
+		rest = rest[:64]
+	}
 	f := strings.Fields(rest)
 	if !ok || len(f) == 0 {
 		return 0
