@@ -35,7 +35,8 @@ type probes struct {
 
 const probeEvery = 100 * time.Microsecond
 
-func probeAddr(i uint32) netip.Addr { return addr4(number4(clientsNet.Addr()) + 256 + i) }
+// probeAddr is one of many sources that are no neighbours of each other: blocks that touch become one range.
+func probeAddr(i uint32) netip.Addr { return addr4(number4(clientsNet.Addr()) + 256 + 3*i) }
 
 // startProbes begins. With answer the host answers, so that the flows are established ones, which are the harder to end.
 func (l *lane) startProbes(answer bool) (*probes, error) {
