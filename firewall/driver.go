@@ -40,6 +40,13 @@ type ChangedBy struct {
 	Program string `json:"program,omitempty"`
 }
 
+// Tightener is a driver whose Apply takes long beside what makes it stricter.
+type Tightener interface {
+	// Tighten refuses what the ruleset newly blocks or bans, as far as rules for it are in the kernel, and admits nothing.
+	// It is no part of Apply, which does all of it again.
+	Tighten(ctx context.Context, rs *Ruleset) error
+}
+
 // Stager is a driver that can put the big sets of a ruleset into the kernel before they are wanted. That takes long, and
 // Apply, which then finds them there, must not.
 type Stager interface {

@@ -80,7 +80,7 @@ func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {
 	for _, x := range s.sets {
 		name := setPrefix + x.name
 		if x.kind == kindBig {
-			kernel, err := d.resolve(ctx, x, k)
+			kernel, err := d.resolve(ctx, x, k, false)
 			if err != nil {
 				return err
 			}
@@ -123,9 +123,11 @@ func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {
 	if err := d.ipsetRestore(ctx, looser); err != nil {
 		return fmt.Errorf("make sets looser: %w", err)
 	}
+	d.drop(slices.Collect(maps.Keys(keep))...) // rules refer to them now
 	var stale []string
+	staged := d.stagedNames()
 	for name := range k.sets {
-		if !keep[name] {
+		if !keep[name] && !staged[name] {
 			stale = append(stale, name)
 		}
 	}

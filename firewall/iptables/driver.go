@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/platformd/platformd/firewall"
@@ -43,19 +44,23 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Driver implements firewall.Driver. It keeps nothing between calls: what it knows is in the kernel.
+// Driver implements firewall.Driver, firewall.Stager and firewall.Tightener. What it knows is in the kernel, but for which
+// sets are there in advance.
 type Driver struct {
-	tools [2]*tools // IPv4, IPv6
-	ipset string
-	now   func() time.Time
-	log   *slog.Logger
+	loading sync.Mutex // big sets are loaded one at a time, because a set has one name while it is loaded
+	mu      sync.Mutex
+	staged  map[string]bool // names of sets in the kernel that no rule refers to yet and that are to stay
+	tools   [2]*tools       // IPv4, IPv6
+	ipset   string
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 var _ firewall.Driver = (*Driver)(nil)
 
 // New finds the programs. The error names every one that is missing and the package to install.
 func New(cfg Config) (*Driver, error) {
-	d := &Driver{now: cfg.Now, log: cfg.Log}
+	d := &Driver{now: cfg.Now, log: cfg.Log, staged: map[string]bool{}}
 	if d.now == nil {
 		d.now = time.Now
 	}
@@ -86,7 +91,7 @@ func (d *Driver) Observe(ctx context.Context) (firewall.Listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("iptables: observe: %w", err)
 	}
-	return k.listing(), nil
+	return k.listing(d.stagedNames()), nil
 }
 
 // Counters implements firewall.Driver. The counters of IPv4 and IPv6 are added up. They start again when Off or somebody

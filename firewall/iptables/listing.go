@@ -62,8 +62,8 @@ func (s *spec) listing() firewall.Listing {
 	return l
 }
 
-// listing is what Observe returns.
-func (k *kernel) listing() firewall.Listing {
+// listing is what Observe returns. Staged sets are not part of it before a rule refers to them.
+func (k *kernel) listing(staged map[string]bool) firewall.Listing {
 	var l firewall.Listing
 	used := map[string]bool{}
 	for i, t := range k.tables {
@@ -82,7 +82,9 @@ func (k *kernel) listing() firewall.Listing {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.sets)) {
-		l = append(l, k.sets[name].object(used[name]))
+		if used[name] || !staged[name] {
+			l = append(l, k.sets[name].object(used[name]))
+		}
 	}
 	l.Sort()
 	return l

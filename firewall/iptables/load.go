@@ -14,19 +14,29 @@ import (
 // next one removes.
 func loadName(v6 bool) string { return setPrefix + "load" + digitOf(v6) }
 
-// resolve finds the kernel's set with the content of s, or loads it aside, and returns its name.
-func (d *Driver) resolve(ctx context.Context, s *set, k *kernel) (string, error) {
-	for name, have := range k.sets {
-		n, content, elements, big := splitName(name)
-		if big && n == s.name && content == s.content && have.elements == uint32(elements) {
-			return name, nil
-		}
+// resolve finds the kernel's set with the content of s, or loads it aside, and returns its name. With stage a set that it
+// loads is one that is to stay though no rule refers to it.
+func (d *Driver) resolve(ctx context.Context, s *set, k *kernel, stage bool) (string, error) {
+	if name := k.find(s); name != "" {
+		return name, nil
+	}
+	d.loading.Lock()
+	defer d.loading.Unlock()
+	// What was loaded while this waited, and what an interrupted load has left.
+	k, err := readOnlySets(true)
+	if err != nil {
+		return "", err
+	}
+	if name := k.find(s); name != "" {
+		return name, nil
 	}
 	elements, probes, err := s.measure()
 	if err != nil {
 		return "", err
 	}
 	name, temp := s.kernelName(elements), loadName(s.v6)
+	d.keep(temp)
+	defer d.drop(temp)
 	if k.sets[temp] != nil {
 		if err := d.ipsetRun(ctx, "destroy", temp); err != nil {
 			return "", err
@@ -56,6 +66,9 @@ func (d *Driver) resolve(ctx context.Context, s *set, k *kernel) (string, error)
 	}
 	if err := verify(s, temp, elements, probes); err != nil {
 		return "", err
+	}
+	if stage {
+		d.keep(name)
 	}
 	if k.sets[name] != nil { // the right name with other content: somebody else changed it
 		if err := d.ipsetRun(ctx, "swap", temp, name); err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
-	"github.com/platformd/platformd/firewall/conntrack"
 	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
@@ -129,15 +128,16 @@ func (d *Daemon) keepBans(ctx context.Context) error {
 }
 
 func (d *Daemon) enforceBans(ctx context.Context, batch []bans.Ban) {
-	outcome := activity.OK
-	if r, err := d.loop.Sync(ctx); err != nil || !r.Verified {
-		outcome = activity.Pending
-	}
 	var targets []ranges.Range
 	for _, x := range batch {
 		targets = append(targets, x.Target)
 	}
-	if _, err := conntrack.Cut(ctx, targets); err != nil {
+	flows := d.filter.endFlows(targets)
+	outcome := activity.OK
+	if r, err := d.loop.Sync(ctx); err != nil || !r.Verified {
+		outcome = activity.Pending
+	}
+	if _, err := flows.result(); err != nil {
 		d.log.Warn("end connections of banned sources", "error", err)
 	}
 	for _, x := range batch {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
-	"github.com/platformd/platformd/firewall/conntrack"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/host"
@@ -200,6 +199,7 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	// The change is made; a caller who leaves does not undo it, nor its record.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyTimeout)
 	defer cancel()
+	flows := d.filter.endFlows(c.Cut)
 	result, err := d.loop.Sync(ctx)
 	r.Verified = err == nil && result.Verified
 	outcome := activity.OK
@@ -213,12 +213,8 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) || !slices.Equal(p.before.Firewall.GeoData, p.after.Firewall.GeoData) {
 		d.lists.wake() // what is new is fetched now
 	}
-	if len(c.Cut) > 0 && r.Verified {
-		n, err := conntrack.Cut(ctx, c.Cut)
-		if err != nil {
-			r.Warnings = append(r.Warnings, err.Error())
-		}
-		r.Closed = n
+	if r.Closed, err = flows.result(); err != nil {
+		r.Warnings = append(r.Warnings, err.Error())
 	}
 	if r.Changed {
 		d.record(ctx, activity.Record{Actor: c.Caller.Actor, Source: c.Caller.Source, Action: c.Action, Object: c.Object,

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/firewall/conntrack"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/doctor/probe"
@@ -103,7 +104,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := d.openStores(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now}
+	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now, cut: conntrack.Cut}
 	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, After: d.saveLastGood, Now: cfg.Now})
 	if err := d.revertExpired(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("revert an unconfirmed change: %w", err), d.Close())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/host"
 )
 
@@ -20,8 +21,10 @@ type packetFilter struct {
 	drivers Drivers
 	desired func() (*firewall.Ruleset, string, error) // the ruleset, and the driver that the document names
 	now     func() time.Time
+	cut     func(context.Context, []ranges.Range) (int, error) // ends open flows
 
 	mu      sync.Mutex
+	cuts    []*cut
 	driver  firewall.Driver
 	inForce *firewall.Ruleset // what the last pass that was verified wanted
 	applied *firewall.Ruleset // what the last Apply was for
@@ -96,21 +99,32 @@ func compare(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]fi
 
 // Apply implements reconcile.Subsystem. When the driver changes, the new one is in force before the old one goes.
 func (p *packetFilter) Apply(ctx context.Context) error {
+	cuts := p.takeCuts()
 	rs, name, err := p.desired()
 	if err != nil {
+		p.putBack(cuts)
 		return err
 	}
 	old := p.current()
 	d, err := p.pick(name)
 	if err != nil {
+		p.putBack(cuts)
 		return err
 	}
 	p.mu.Lock()
 	p.driver, p.applied = d, rs
 	p.mu.Unlock()
+	if t, ok := d.(firewall.Tightener); ok && len(cuts) > 0 && old != nil && old.Name() == d.Name() {
+		// Flows that come back because rules are missing are ended again below.
+		if err := t.Tighten(ctx, rs); err == nil {
+			p.grant(ctx, cuts)
+		}
+	}
 	if err := d.Apply(ctx, rs); err != nil {
+		p.putBack(cuts)
 		return err
 	}
+	p.grant(ctx, cuts)
 	if old != nil && old.Name() != d.Name() {
 		return old.Apply(ctx, &firewall.Ruleset{Off: true})
 	}
