@@ -27,6 +27,7 @@ type application struct {
 	fresh      bool              // it is not there yet
 	names      map[string]string // set name -> kernel name of the generation that rules will refer to
 	created    []*nftables.Set   // by prepare
+	watch      *listener         // to be deaf during a bulk load
 	made       func(name string) // is told of a set before it is created, where that is not nil
 	deltas     []delta           // of sets that are changed in place
 }

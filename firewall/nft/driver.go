@@ -39,6 +39,7 @@ type Driver struct {
 	mu     sync.Mutex
 	staged map[string]bool // kernel names of sets that Stage made and no rule refers to yet
 	last   *snapshot       // what was read last, for as long as nobody has committed anything since
+	watch  listener
 }
 
 // New checks that the kernel has nftables.
@@ -216,7 +217,7 @@ func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
 		}
 		return nil
 	}
-	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}}
+	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}, watch: &d.watch}
 	if err := a.prepare(ctx); err != nil {
 		return errors.Join(err, a.abandon())
 	}

@@ -11,6 +11,9 @@ import (
 	"github.com/platformd/platformd/firewall/ranges"
 )
 
+// bulk is how many ranges are worth not listening to the kernel while they are loaded.
+const bulk = 10_000
+
 // create makes a new generation, fills it and looks whether the kernel holds it.
 func (a *application) create(x *set, now time.Time) error {
 	k := x.kernel(table(), x.newName())
@@ -47,7 +50,10 @@ func (a *application) create(x *set, now time.Time) error {
 	a.names[x.name] = k.Name
 	l := &loader{conn: a.wire, set: k.Name}
 	if x.big != nil {
-		return a.load(l, x)
+		if a.watch == nil || bigLen(*x.big, x.v6) < bulk {
+			return a.load(l, x)
+		}
+		return a.watch.deaf(func() error { return a.load(l, x) })
 	}
 	intervals := x.kind != kindBans
 	for _, t := range x.small {

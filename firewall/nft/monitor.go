@@ -27,9 +27,10 @@ func (d *Driver) Watch(ctx context.Context, report func(firewall.ChangedBy)) err
 	if err := c.SetBPF(onlyGenerations()); err != nil {
 		return fmt.Errorf("watch nftables: %w", err)
 	}
-	if err := c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
+	if err := d.watch.open(c, report); err != nil {
 		return fmt.Errorf("watch nftables: %w", err)
 	}
+	defer d.watch.close()
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	report(firewall.ChangedBy{}) // what came before the subscription was not seen

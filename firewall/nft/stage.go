@@ -34,7 +34,7 @@ func (d *Driver) Stage(ctx context.Context, rs *firewall.Ruleset) (err error) {
 	if err != nil || !have.exists || rs.Off {
 		return err
 	}
-	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}, made: d.remember}
+	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}, watch: &d.watch, made: d.remember}
 	wanted := map[string]bool{}
 	for _, x := range a.want.sets {
 		if x.big == nil {
