@@ -15,12 +15,12 @@ import (
 func (s *spec) services(rs *firewall.Ruleset) {
 	c := s.chain("ports", nil, "what services admit; everything else is dropped")
 	c.add("forwarded", toOthers(), accept())
+	c.add("services", services("services")) // before the others: most new flows are for a service; no other protocol is in the map
 	s.echo(c, rs)
 	c.add("errors", icmp4("3", 3, 3), accept()) // destination unreachable, with it path MTU discovery (RFC 1191)
 	c.add("errors2", icmp4("11-12", 11, 12), accept())
 	c.add("errors6", icmp6("1-4", 1, 4), accept()) // RFC 4890, section 4.4.1: must not be dropped
 	c.add("igmp", iponly(ip4), l4proto("igmp", 2), accept())
-	c.add("services", services("services"))
 	c.add("closed", goTo(s.refuse(firewall.ReasonClosed)))
 
 	m := &set{name: "services", kind: kindServices, generations: true}
