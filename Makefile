@@ -60,8 +60,9 @@ test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look f
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
 	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
 
-bench: root-needed deps build ## print the benchmark tables, with peers in the same run
-	$(GO) run ./scripts/bench
+bench: root-needed build ## print the benchmark tables with peers in the same run, and write docs/benchmarks.md
+	@scripts/deps.sh bench
+	$(GO) run ./scripts/bench -out docs/benchmarks.md
 
 docs: ## write the generated pages of docs/reference again
 	$(GO) run ./scripts/gendocs

@@ -32,7 +32,11 @@ test | bench)
     want rsyslog rsyslogd
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
     want docker.io dockerd
-    [ "$1" = test ] || want firewalld firewalld
+    if [ "$1" = bench ]; then
+        want firewalld firewalld
+        want dbus dbus-daemon # firewalld is started with a bus of its own
+        want conntrack conntrack
+    fi
     ;;
 *)
     echo "usage: $0 run|test|bench" >&2

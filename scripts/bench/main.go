@@ -12,9 +12,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,10 +64,11 @@ func main() {
 	}
 	run := flag.String("run", "", "run only the sections whose name matches this expression")
 	quick := flag.Bool("quick", false, "fewer rounds and smaller samples, for a first look")
+	out := flag.String("out", "", "file that gets a copy of what is printed, once all sections have finished")
 	flag.Parse()
 	which, err := regexp.Compile(*run)
 	if err == nil {
-		err = parent(which, *quick)
+		err = parent(which, *quick, *out)
 	}
 	if err != nil {
 		fatal(err)
@@ -84,7 +87,7 @@ func children() map[string]func(args []string) error {
 	}
 }
 
-func parent(which *regexp.Regexp, quick bool) error {
+func parent(which *regexp.Regexp, quick bool, copyTo string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("needs root, to make network namespaces of its own: sudo make bench")
 	}
@@ -106,16 +109,18 @@ func parent(which *regexp.Regexp, quick bool) error {
 	if err := writeInputs(dir); err != nil {
 		return fmt.Errorf("write inputs: %w", err)
 	}
-	printHeader(os.Stdout, quick)
+	var report bytes.Buffer
+	out := io.MultiWriter(os.Stdout, &report)
+	printHeader(out, quick)
 	failed := 0
 	for _, s := range sections() {
 		if !which.MatchString(s.name) {
 			continue
 		}
-		fmt.Printf("\n## %s\n\n| what | ours | peer | ratio | target | met |\n|---|---|---|---|---|---|\n", s.title)
+		fmt.Fprintf(out, "\n## %s\n\n| what | ours | peer | ratio | target | met |\n|---|---|---|---|---|---|\n", s.title)
 		start := time.Now()
-		if err := runIsolated(s, dir, quick); err != nil {
-			fmt.Printf("\n%s: did not finish: %v\n", s.name, err)
+		if err := runIsolated(s, dir, quick, out); err != nil {
+			fmt.Fprintf(out, "\n%s: did not finish: %v\n", s.name, err)
 			failed++
 		}
 		progress("%s took %v", s.name, time.Since(start).Round(time.Second))
@@ -123,11 +128,14 @@ func parent(which *regexp.Regexp, quick bool) error {
 	if failed > 0 {
 		return fmt.Errorf("%d sections did not finish", failed)
 	}
-	return nil
+	if copyTo == "" {
+		return nil
+	}
+	return os.WriteFile(copyTo, report.Bytes(), 0o644)
 }
 
 // runIsolated runs a section in fresh namespaces and prints its rows, then its notes.
-func runIsolated(s section, dir string, quick bool) error {
+func runIsolated(s section, dir string, quick bool, w io.Writer) error {
 	cmd, err := isolate(s.limit, "section", s.name, dir, fmt.Sprint(quick))
 	if err != nil {
 		return err
@@ -151,13 +159,13 @@ func runIsolated(s section, dir string, quick bool) error {
 			notes = append(notes, l.Note)
 			continue
 		}
-		fmt.Println(l.Row.markdown())
+		fmt.Fprintln(w, l.Row.markdown())
 	}
 	if len(notes) > 0 {
-		fmt.Println()
+		fmt.Fprintln(w)
 	}
 	for _, n := range notes {
-		fmt.Println("* " + n)
+		fmt.Fprintln(w, "* "+n)
 	}
 	return cmd.Wait()
 }

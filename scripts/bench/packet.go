@@ -42,6 +42,7 @@ func packetSection(b *bench) error {
 		b.missing("flows", err)
 	}
 	b.note("A sender with a packet socket sends UDP datagrams through a cable (veth) into the host; the kernel runs the whole way to the verdict, or into a full socket buffer, within the system call, so that the CPU time of the sending thread per packet is the cost, sending included (the same on both sides). The configurations take turns, each in namespaces of its own, pinned to one CPU.")
+	b.note("The target of 2.2 us for a new flow is read as what the policy costs beyond the connection tracking that it needs; both are quoted. One lookup among the feeds and one among the countries are 1 us each for addresses that are not in the processor's caches.")
 	b.note("New flows: each packet has another source address and port out of 40,000, none of them on a list, and makes an entry in connection tracking; established: one flow that was answered.")
 	return nil
 }
