@@ -174,12 +174,12 @@ func TestOnlyThese(t *testing.T) {
 			"internal/daemon",   // journalctl, and sshd for its settings
 			"internal/worker",   // itself, without privileges
 		}, forTests...), "each program that is run is a decision: an argument list, never a shell, and named here with what it is for"},
-		{[]string{"unsafe"}, []string{"internal/worker", "firewall/..."}, "Landlock and netlink structures have no safe binding; nothing else needs it"},
+		{[]string{"unsafe"}, []string{"internal/worker", "firewall/...", "scripts/bench"}, "Landlock and netlink structures and sendmmsg have no safe binding; nothing else needs it"},
 		{[]string{"math/rand"}, nil, "math/rand/v2 for jitter, crypto/rand for everything else"},
 		{[]string{"log"}, nil, "logs are structured (log/slog), and whoever logs was handed the logger"},
 		{[]string{"C"}, nil, "the programs are built without cgo, so that they run on every distribution"},
 
-		{[]string{"github.com/google/nftables/..."}, []string{"firewall/nft"}, "library types never leave their driver"},
+		{[]string{"github.com/google/nftables/..."}, []string{"firewall/nft", "scripts/bench"}, "library types never leave their driver; the bench measures the bare library as a peer"},
 		{[]string{"github.com/coreos/go-iptables/..."}, []string{"firewall/iptables"}, "library types never leave their driver"},
 		{[]string{"github.com/florianl/go-nflog/..."}, append([]string{"firewall/nflog"}, forTests...), "library types never leave their driver"},
 		{[]string{"github.com/ti-mo/conntrack/..."}, []string{"firewall/conntrack"}, "library types never leave their driver"},

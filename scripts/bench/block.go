@@ -240,7 +240,6 @@ func (b *bench) blocks(driver string, n int, peers ...blockSamples) error {
 	if err != nil {
 		return fmt.Errorf("during a feed update: %w", err)
 	}
-	p99 = quantile(during.until, 0.99)
 	b.row(row{What: "until refused while the feed is loaded anew with 1 % changed, " + driver,
 		Ours: during.text() + fmt.Sprintf(", max %s (%d samples)", ms(quantile(during.until, 1)), len(during.until)), Target: "never blocked", Met: met(quantile(during.until, 1) < 500*time.Millisecond)})
 	return nil

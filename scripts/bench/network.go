@@ -133,7 +133,7 @@ func (l *lane) neighbours() error {
 		return err
 	}
 	i := link.Attrs().Index
-	_, everybody, _ := net.ParseCIDR("0.0.0.0/0")
+	everybody := &net.IPNet{IP: netip.IPv4Unspecified().AsSlice(), Mask: net.CIDRMask(0, 32)}
 	return errors.Join(
 		netlink.NeighSet(&netlink.Neigh{LinkIndex: i, State: netlink.NUD_PERMANENT, IP: clientAddr.AsSlice(), HardwareAddr: clientHWAdr}),
 		netlink.RouteAdd(&netlink.Route{LinkIndex: i, Dst: everybody, Gw: clientAddr.AsSlice()}))

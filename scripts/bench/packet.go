@@ -27,7 +27,6 @@ type setup struct {
 
 	lane    *lane
 	args    []string
-	count   int
 	samples []float64 // us per packet
 }
 
