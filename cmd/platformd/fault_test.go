@@ -105,6 +105,26 @@ func TestAnotherProgramDeletesOurTable(t *testing.T) {
 	})
 }
 
+func TestAnotherProgramChangesIptables(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		m.Host.Serve(m.T, "tcp", 22)
+		m.Host.Serve(m.T, "tcp", 8080)
+		name := "iptables"
+		m.must(m.client.SetFirewall(m.ctx, wire.Options{}, wire.FirewallRequest{Driver: &name}))
+		m.AddSource(m.T, m.Client1, netip.MustParseAddr("198.51.100.77"))
+		m.block("198.51.100.77")
+		m.sees(8080, nstest.Filtered)
+		for _, program := range []string{"iptables", "ip6tables"} {
+			m.Exec(m.T, "", program, "-F", "PLATFORM")
+			m.becomes(8080, nstest.Filtered)
+		}
+		m.Exec(m.T, "", "ipset", "flush", "platform-blocks4")
+		blocked := m.Client1.From(netip.MustParseAddr("198.51.100.77"))
+		m.until("the block is back", func() bool { return blocked.Dial(m.T, "tcp", m.host(0, 22)) == nstest.Filtered })
+		m.until("the repairs are on record", func() bool { return len(m.recorded("drift-repaired")) >= 2 })
+	})
+}
+
 func TestDamagedAndMissingDatabase(t *testing.T) {
 	onMachine(t, "", func(m *machine) {
 		m.Host.Serve(m.T, "tcp", 8080)

@@ -25,6 +25,13 @@ const (
 func (b *builder) input() {
 	c := b.chain(chainInput)
 	c.add("loopback", m("-i lo"), "-j", "RETURN")
+	if b.v6 {
+		// RFC 4861, section 6.1: a hop limit of 255 proves that the packet was not forwarded. A neighbour in a banned /64, such
+		// as the router, must stay one.
+		for _, t := range []int{133, 134, 135, 136} {
+			c.add(fmt.Sprint("neighbours-", t), m("-p ipv6-icmp -m icmp6 --icmpv6-type %d -m hl --hl-eq 255", t), "-j", "RETURN")
+		}
+	}
 	c.add("bans", append(b.set("bans", "src"), b.notSet("allow", "src")...), "-g", b.refuse(firewall.ReasonBan))
 	if b.rs.Echo == firewall.EchoLimited && b.meter("ping") != nil {
 		// All requests of one ping program are one flow: each counts.
@@ -32,10 +39,6 @@ func (b *builder) input() {
 	}
 	c.add("established", m("-m conntrack --ctstate RELATED,ESTABLISHED"), "-j", "RETURN")
 	if b.v6 {
-		// RFC 4861, section 6.1: a hop limit of 255 proves that the packet was not forwarded.
-		for _, t := range []int{133, 134, 135, 136} {
-			c.add(fmt.Sprint("neighbours-", t), m("-p ipv6-icmp -m icmp6 --icmpv6-type %d -m hl --hl-eq 255", t), "-j", "RETURN")
-		}
 		for _, t := range []int{130, 131, 132, 143} {
 			c.add(fmt.Sprint("listeners-", t), m("-s fe80::/10 -p ipv6-icmp -m icmp6 --icmpv6-type %d", t), "-j", "RETURN")
 		}
@@ -151,13 +154,13 @@ func (b *builder) forward() {
 func (b *builder) output() {
 	c := b.chain(chainOutput)
 	c.add("loopback", m("-o lo"), "-j", "RETURN")
-	c.add("bans", append(b.set("bans", "dst"), b.notSet("allow", "dst")...), "-g", b.refuse(firewall.ReasonBan))
-	c.add("established", m("-m conntrack --ctstate RELATED,ESTABLISHED"), "-j", "RETURN")
 	if b.v6 {
 		for _, t := range []int{133, 134, 135, 136} {
 			c.add(fmt.Sprint("neighbours-", t), m("-p ipv6-icmp -m icmp6 --icmpv6-type %d", t), "-j", "RETURN")
 		}
 	}
+	c.add("bans", append(b.set("bans", "dst"), b.notSet("allow", "dst")...), "-g", b.refuse(firewall.ReasonBan))
+	c.add("established", m("-m conntrack --ctstate RELATED,ESTABLISHED"), "-j", "RETURN")
 	c.add("destinations", b.notSet("allow", "dst"), "-j", chainDestinations)
 	if !b.rs.Output.Closed {
 		return

@@ -185,7 +185,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})
 	})
 	g.Go(func() error {
-		if r, err := d.loop.Sync(ctx); err == nil && r.Verified {
+		// After the first pass, whatever came of it: a policy that is not in force yet is a condition, and is tried again.
+		if _, err := d.loop.Sync(ctx); err == nil {
 			_, _ = sdnotify.SdNotify(false, sdnotify.SdNotifyReady)
 		}
 		return nil

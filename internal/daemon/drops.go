@@ -43,11 +43,12 @@ func newDrops() *drops {
 	return &drops{ring: activity.NewRing[nflog.Packet](dropsKept), since: time.Now(), by: map[tallyKey]uint64{}, ports: map[string]uint64{}}
 }
 
-func (x *drops) add(p nflog.Packet) {
+// add remembers a packet. It is put down to peer, the end that is not this host.
+func (x *drops) add(p nflog.Packet, peer netip.Addr) {
 	x.ring.Add(p)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	tally(x.by, tallyKey{p.Source, p.Reason})
+	tally(x.by, tallyKey{peer, p.Reason})
 	if p.Port != 0 {
 		tally(x.ports, fmt.Sprintf("%d/%s", p.Port, p.Protocol))
 	}
@@ -68,7 +69,11 @@ func tally[K comparable](m map[K]uint64, k K) {
 // dropped remembers a refused packet, unless doctor's probe sent it to see that it is refused.
 func (d *Daemon) dropped(p nflog.Packet) {
 	if p.Interface != probe.Link && !d.probes.has(p.Source) {
-		d.drops.add(p)
+		peer := p.Source
+		if slices.Contains(d.addresses(), peer) {
+			peer = p.Destination
+		}
+		d.drops.add(p, peer)
 	}
 }
 
