@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -87,11 +88,13 @@ func (d *Driver) Render(rs *firewall.Ruleset) (firewall.Listing, error) {
 
 // Observe implements firewall.Driver.
 func (d *Driver) Observe(ctx context.Context) (firewall.Listing, error) {
+	staged := d.stagedNames() // a set that is staged under another name, or not any more, while this reads, is no drift
 	k, err := d.read(ctx, true)
 	if err != nil {
 		return nil, fmt.Errorf("iptables: observe: %w", err)
 	}
-	return k.listing(d.stagedNames()), nil
+	maps.Copy(staged, d.stagedNames())
+	return k.listing(staged), nil
 }
 
 // Counters implements firewall.Driver. The counters of IPv4 and IPv6 are added up. They start again when Off or somebody

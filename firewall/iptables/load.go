@@ -35,8 +35,7 @@ func (d *Driver) resolve(ctx context.Context, s *set, k *kernel, stage bool) (st
 		return "", err
 	}
 	name, temp := s.kernelName(elements), loadName(s.v6)
-	d.keep(temp)
-	defer d.drop(temp)
+	d.keep(temp) // from now on: it may come and go while Observe reads
 	if k.sets[temp] != nil {
 		if err := d.ipsetRun(ctx, "destroy", temp); err != nil {
 			return "", err

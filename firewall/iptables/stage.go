@@ -45,7 +45,7 @@ func (d *Driver) forget(ctx context.Context, wanted map[string]bool) error {
 	defer d.loading.Unlock()
 	var gone []string
 	for name := range d.stagedNames() {
-		if !wanted[name] {
+		if !wanted[name] && name != loadName(false) && name != loadName(true) {
 			gone = append(gone, name)
 		}
 	}

@@ -111,3 +111,36 @@ func TestTighten(t *testing.T) {
 		}
 	})
 }
+
+// What comes and goes while sets are staged is never taken for drift.
+func TestObserveBesideStage(t *testing.T) {
+	variants(t, func(t *testing.T, variant string) {
+		h := newHost(t, variant)
+		inForce := &firewall.Ruleset{Feeds: h.feed(1)}
+		h.apply(inForce)
+		next := [2]firewall.BigSet{h.feed(2), h.feed(3)}
+		done := make(chan error, 1)
+		go func() {
+			for i := range 20 {
+				if err := h.d.(firewall.Stager).Stage(t.Context(), &firewall.Ruleset{Feeds: next[i%2]}); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		for n := 0; ; n++ {
+			select {
+			case err := <-done:
+				if err != nil || n == 0 {
+					t.Errorf("stage: %v, after %d looks", err, n)
+				}
+				return
+			default:
+			}
+			if got := h.differences(inForce); len(got) != 0 {
+				t.Fatalf("look %d: %v", n, got)
+			}
+		}
+	})
+}

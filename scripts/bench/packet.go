@@ -74,7 +74,7 @@ func (b *bench) banned() error {
 	}
 	bare, counting, ours, ipt := setups[0], setups[1], setups[2], setups[3]
 	r := median(ratios(ours.samples, bare.samples))
-	b.row(row{What: "packet of a banned source, nft driver", Ours: us(ours), Peer: "`ip saddr @s drop` in raw prerouting " + us(bare), Ratio: times(r), Target: "1.05", Met: met(r <= 1.05)})
+	b.row(row{What: "packet of a banned source, nft driver", Ours: us(ours), Peer: "`ip saddr @s drop` in raw prerouting " + us(bare), Ratio: fmt.Sprintf("%.3f", r), Target: "1.05", Met: met(r <= 1.05)})
 	b.row(row{What: "the same, the peer counting too", Ours: us(ours), Peer: "`ip saddr @s counter drop` " + us(counting), Ratio: times(median(ratios(ours.samples, counting.samples)))})
 	b.row(row{What: "packet of a banned source, iptables driver", Ours: us(ipt), Peer: "`ip saddr @s drop` in raw prerouting " + us(bare), Ratio: times(median(ratios(ipt.samples, bare.samples)))})
 	return nil

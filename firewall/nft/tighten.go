@@ -1,0 +1,50 @@
+package nft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/platformd/platformd/firewall"
+)
+
+var _ firewall.Tightener = (*Driver)(nil)
+
+// Tighten implements firewall.Tightener: it adds what is missing in the sets of bans and blocks, and compares no rule.
+func (d *Driver) Tighten(_ context.Context, rs *firewall.Ruleset) (err error) {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+	have, err := d.recall(c, nc)
+	if err != nil || !have.exists || rs.Off {
+		return err
+	}
+	now := time.Now()
+	a := &application{wire: c, nc: nc, have: have, want: &spec{}}
+	lists := &spec{}
+	lists.listSets(rs)
+	for _, x := range lists.sets {
+		cur := have.current(x.name)
+		if (x.kind != kindBans && x.kind != kindTimed) || cur == nil {
+			continue
+		}
+		remove, _, add := difference(cur.members, x.small, now)
+		if len(add) > 0 && (x.kind == kindBans || !overlap(remove, add)) {
+			a.deltas = append(a.deltas, delta{set: x.kernel(table(), cur.name), intervals: x.kind == kindTimed, add: add})
+		}
+	}
+	if len(a.deltas) == 0 {
+		return nil
+	}
+	return a.switchOver()
+}
