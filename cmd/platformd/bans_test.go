@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ func TestRealSSHFailuresBan(t *testing.T) {
 	onMachine(t, quickBans, func(m *machine) {
 		m.ownDev()
 		m.runSyslog()
-		m.runSSHD()
+		m.runSSHD(22)
 		for i, a := range []string{"198.51.100.50", "2001:db8:7::50"} {
 			source := netip.MustParseAddr(a)
 			m.AddSource(m.T, m.Client1, source)
@@ -129,7 +130,7 @@ auth,authpriv.* `+m.authLog()+"\n")
 	m.until("there is a /dev/log", func() bool { _, err := os.Stat("/dev/log"); return err == nil })
 }
 
-func (m *machine) runSSHD() {
+func (m *machine) runSSHD(port uint16) {
 	m.Helper()
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		m.Fatal(err)
@@ -137,7 +138,7 @@ func (m *machine) runSSHD() {
 	key := filepath.Join(m.dir, "host_key")
 	m.Exec(m.T, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 	conf := filepath.Join(m.dir, "sshd_config")
-	m.write(conf, "Port 22\nHostKey "+key+"\nPidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n")
+	m.write(conf, fmt.Sprintf("Port %d\nHostKey ", port)+key+"\nPidFile none\nUsePAM no\nPasswordAuthentication no\nAuthorizedKeysFile none\n")
 	m.background("/usr/sbin/sshd", "-D", "-f", conf)
 }
 
@@ -168,4 +169,25 @@ func (m *machine) login(i int, from string) {
 	if !errors.As(err, &exit) {
 		m.Fatalf("ssh: got %v, want it to fail to log in", err)
 	}
+}
+
+// The first start on a host whose sshd listens somewhere else keeps that port open, and closes the others.
+func TestFirstStartKeepsTheWayIn(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		m.kill(syscall.SIGTERM)
+		if err := os.RemoveAll(m.data()); err != nil {
+			m.Fatal(err)
+		}
+		m.Nft(m.T, "delete table inet platform\n")
+		m.Host.Serve(m.T, "tcp", 8080)
+		m.runSSHD(2222)
+		m.sees(2222, nstest.Open)
+		m.start()
+		m.sees(2222, nstest.Open)
+		m.sees(8080, nstest.Filtered)
+		ports, err := m.client.Ports(m.ctx)
+		if err != nil || len(ports) != 5 || ports[4].Name != "ssh-2222" || ports[4].Limit != "ssh" {
+			m.Errorf("got %+v, %v", ports, err)
+		}
+	})
 }

@@ -50,7 +50,7 @@ type Config struct {
 	Version string
 	Log     *slog.Logger
 	Now     func() time.Time
-	// First is the document of a host that has none yet; nil is state.Default.
+	// First is the document of a host that has none yet; nil is state.Default with the ports that sshd listens on.
 	First func() state.State
 	// StartGuard starts a process outside of the daemon that calls TakeWayBack and gives up some time after until. Nil
 	// leaves reverting to the daemon alone.
@@ -120,6 +120,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 func (d *Daemon) openStores(ctx context.Context) error {
 	path := filepath.Join(d.cfg.DataDir, "state.db")
 	cfg := state.Config{Clock: d.now, Logger: d.log, First: d.cfg.First}
+	if cfg.First == nil {
+		cfg.First = func() state.State { return firstState("/proc") }
+	}
 	var corrupt *sqlite.CorruptError
 	store, err := state.Open(ctx, path, cfg)
 	if errors.As(err, &corrupt) {

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/internal/state"
 )
 
 // sshdWatch remembers where sshd listens for a few seconds: finding out means to look at every process.
@@ -27,6 +30,22 @@ func (w *sshdWatch) ports(now time.Time) []uint16 {
 		w.read, w.found = now, sshdPorts("/proc")
 	}
 	return w.found
+}
+
+// firstState is the default document, with the ports open that sshd listens on here: the first start must not cut off who
+// made it.
+func firstState(proc string) state.State {
+	s := state.Default()
+	for _, port := range sshdPorts(proc) {
+		open := slices.ContainsFunc(s.Firewall.Ports, func(p firewall.Port) bool {
+			return slices.ContainsFunc(p.Ports, func(r firewall.PortRange) bool { return r.First <= port && port <= r.Last })
+		})
+		if !open {
+			s.Firewall.Ports = append(s.Firewall.Ports, firewall.Port{Name: "ssh-" + strconv.Itoa(int(port)), Protocol: firewall.TCP,
+				Ports: []firewall.PortRange{{First: port, Last: port}}, Limit: "ssh"})
+		}
+	}
+	return s
 }
 
 // sshdPorts lists the TCP ports on which a process named sshd listens in this network namespace.
