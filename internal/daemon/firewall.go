@@ -58,7 +58,7 @@ func (p *packetFilter) Verify(ctx context.Context) ([]firewall.Change, error) {
 // check compares the kernel with a ruleset. An entry ends in the kernel a moment before or after it ends here; where that
 // may be the difference, it looks again when the moment has passed.
 func (p *packetFilter) check(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]firewall.Change, error) {
-	changes, err := compare(ctx, d, rs)
+	changes, err := compare(ctx, d, rs.Without(p.now()))
 	if err == nil && len(changes) > 0 && p.ending(rs) {
 		select {
 		case <-time.After(2 * endSlack):

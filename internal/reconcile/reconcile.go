@@ -40,7 +40,7 @@ type Cause struct {
 // Result is what one pass did.
 type Result struct {
 	Causes []Cause
-	// Drift is how the host differed before Apply, in passes made for neither a request nor a retry.
+	// Drift is how the host differed from what the last Apply put there, in passes made for neither a request nor a retry.
 	Drift []firewall.Change
 	// Left is how it still differs after Apply.
 	Left []firewall.Change
@@ -189,11 +189,14 @@ func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
 	r := Result{Causes: causes}
 	expected := slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind == "request" || c.Kind == "retry" })
 	if !expected {
-		drift, err := l.cfg.Subsystem.Plan(ctx)
-		r.Drift, r.Err = drift, err
-		if err == nil && len(drift) == 0 {
-			r.Verified, r.Took = true, l.cfg.Now().Sub(start)
-			return r
+		// Drift is what differs from what was put there; what is wanted may have changed meanwhile, and is no drift.
+		r.Drift, r.Err = l.cfg.Subsystem.Verify(ctx)
+		if r.Err == nil && len(r.Drift) == 0 {
+			wanted, err := l.cfg.Subsystem.Plan(ctx)
+			if r.Err = err; err == nil && len(wanted) == 0 {
+				r.Verified, r.Took = true, l.cfg.Now().Sub(start)
+				return r
+			}
 		}
 	}
 	r.Err = errors.Join(r.Err, l.cfg.Subsystem.Apply(ctx))

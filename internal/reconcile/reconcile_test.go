@@ -15,6 +15,7 @@ import (
 type memory struct {
 	mu         sync.Mutex
 	want, have int
+	put        int // by the last Apply
 	applied    []int
 	broken     bool
 }
@@ -28,12 +29,21 @@ func (m *memory) diff() ([]firewall.Change, error) {
 	return []firewall.Change{{Op: firewall.OpChange, Kind: "number", Name: "n"}}, nil
 }
 
-func (m *memory) Plan(context.Context) ([]firewall.Change, error)   { return m.diff() }
-func (m *memory) Verify(context.Context) ([]firewall.Change, error) { return m.diff() }
+func (m *memory) Plan(context.Context) ([]firewall.Change, error) { return m.diff() }
+
+func (m *memory) Verify(context.Context) ([]firewall.Change, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.put == m.have {
+		return nil, nil
+	}
+	return []firewall.Change{{Op: firewall.OpChange, Kind: "number", Name: "n"}}, nil
+}
 
 func (m *memory) Apply(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.put = m.want
 	if m.broken {
 		return errors.New("broken")
 	}
@@ -102,6 +112,16 @@ func TestDriftIsReportedWithItsCause(t *testing.T) {
 	l.Kick(Cause{Kind: "drift", By: by})
 	if r := <-results; !r.Verified || len(r.Drift) != 1 || !slices.Contains(r.Causes, Cause{Kind: "drift", By: by}) {
 		t.Errorf("got %+v, want the drift, who made it, and its repair", r)
+	}
+}
+
+func TestWhatIsWantedMeanwhileIsNoDrift(t *testing.T) {
+	m := &memory{}
+	l, results := start(t, m, Config{})
+	m.set(func() { m.want = 7 })
+	l.Kick(Cause{Kind: "drift"})
+	if r := <-results; !r.Verified || len(r.Drift) > 0 || m.have != 7 {
+		t.Errorf("got %+v, have %d, want it applied and not called drift", r, m.have)
 	}
 }
 
