@@ -19,6 +19,7 @@ func limitCases() []testCase {
 		{"new connections to all ports", synLimit},
 		{"an unlimited service admits what a limited one would refuse", overlap},
 		{"the limit is kept by other changes", limitKept},
+		{"default classes at their boundary", defaultClasses},
 	}
 }
 
