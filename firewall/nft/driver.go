@@ -74,17 +74,26 @@ func (d *Driver) Observe(context.Context) (firewall.Listing, error) {
 }
 
 func (d *Driver) snapshot() (s *snapshot, err error) {
+	err = connected(func(c *netlink.Conn, nc *nftables.Conn) (err error) {
+		s, err = d.read(c, nc)
+		return err
+	})
+	return s, err
+}
+
+// connected calls use with the two connections to the kernel: the wire of this package, and the library's.
+func connected(use func(c *netlink.Conn, nc *nftables.Conn) error) (err error) {
 	c, err := dial()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer c.Close()
+	defer func() { err = errors.Join(err, c.Close()) }()
 	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
 	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
+		return fmt.Errorf("open nftables: %w", err)
 	}
 	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
-	return d.read(c, nc)
+	return use(c, nc)
 }
 
 // read observes, and remembers what it saw where nothing was committed meanwhile.
@@ -192,17 +201,11 @@ func reasonOf(counter string) firewall.Reason {
 }
 
 // Apply implements firewall.Driver.
-func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (err error) {
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
-	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
-	}
-	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
+	return connected(func(c *netlink.Conn, nc *nftables.Conn) error { return d.apply(ctx, c, nc, rs) })
+}
+
+func (d *Driver) apply(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, rs *firewall.Ruleset) error {
 	have, err := d.recall(c, nc)
 	if err != nil {
 		return err

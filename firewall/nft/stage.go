@@ -3,11 +3,11 @@ package nft
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 
 	"github.com/platformd/platformd/firewall"
 )
@@ -19,17 +19,11 @@ func (d *Driver) stagedNames() map[string]bool {
 }
 
 // Stage implements firewall.Stager.
-func (d *Driver) Stage(ctx context.Context, rs *firewall.Ruleset) (err error) {
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
-	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
-	}
-	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+func (d *Driver) Stage(ctx context.Context, rs *firewall.Ruleset) error {
+	return connected(func(c *netlink.Conn, nc *nftables.Conn) error { return d.stage(ctx, c, nc, rs) })
+}
+
+func (d *Driver) stage(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, rs *firewall.Ruleset) error {
 	have, err := observe(c, nc, d.stagedNames)
 	if err != nil || !have.exists || rs.Off {
 		return err

@@ -2,11 +2,10 @@ package nft
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 
 	"github.com/platformd/platformd/firewall"
 )
@@ -14,17 +13,11 @@ import (
 var _ firewall.Tightener = (*Driver)(nil)
 
 // Tighten implements firewall.Tightener: it adds what is missing in the sets of bans and blocks, and compares no rule.
-func (d *Driver) Tighten(_ context.Context, rs *firewall.Ruleset) (err error) {
-	c, err := dial()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	nc, err := nftables.New(nftables.WithSockOptions(setBuffers), nftables.AsLasting())
-	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
-	}
-	defer func() { err = errors.Join(err, nc.CloseLasting()) }()
+func (d *Driver) Tighten(_ context.Context, rs *firewall.Ruleset) error {
+	return connected(func(c *netlink.Conn, nc *nftables.Conn) error { return d.tighten(c, nc, rs) })
+}
+
+func (d *Driver) tighten(c *netlink.Conn, nc *nftables.Conn, rs *firewall.Ruleset) error {
 	have, err := d.recall(c, nc)
 	if err != nil || !have.exists || rs.Off {
 		return err
