@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -31,7 +32,8 @@ func TestScripts(t *testing.T) {
 			nstest.Run(t, func(t *testing.T) {
 				nstest.Enter(t)
 				testscript.Run(t, testscript.Params{
-					Files: []string{file},
+					Files:    []string{file},
+					Deadline: time.Now().Add(3 * time.Minute), // a script that waits for what never comes ends, and says where
 					Setup: func(e *testscript.Env) error {
 						e.Setenv("PLATFORM_SOCKET", filepath.Join(e.WorkDir, "api.sock"))
 						e.Setenv("TZ", "UTC")

@@ -40,7 +40,7 @@ type Cause struct {
 // Result is what one pass did.
 type Result struct {
 	Causes []Cause
-	// Drift is how the host differed from what the last Apply put there, in passes made for neither a request nor a retry.
+	// Drift is how the host differed from what the last Apply put there and the pass after it saw there.
 	Drift []firewall.Change
 	// Left is how it still differs after Apply.
 	Left []firewall.Change
@@ -73,6 +73,8 @@ const (
 type Loop struct {
 	cfg  Config
 	wake chan struct{}
+
+	held bool // the last pass was verified: the host held what was put there; owned by Run's goroutine
 
 	mu      sync.Mutex
 	causes  []Cause
@@ -184,14 +186,15 @@ func (l *Loop) awaited() bool {
 	return slices.ContainsFunc(l.causes, func(c Cause) bool { return c.Kind == "request" })
 }
 
+// pass holds the host against what was put there, where it is known to have been there, whatever the pass is made for: what
+// another program did just before a request is repaired by it, and is drift all the same.
 func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
 	start := l.cfg.Now()
 	r := Result{Causes: causes}
-	expected := slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind == "request" || c.Kind == "retry" })
-	if !expected {
-		// Drift is what differs from what was put there; what is wanted may have changed meanwhile, and is no drift.
+	if l.held {
 		r.Drift, r.Err = l.cfg.Subsystem.Verify(ctx)
-		if r.Err == nil && len(r.Drift) == 0 {
+		asked := slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind == "request" || c.Kind == "retry" })
+		if !asked && r.Err == nil && len(r.Drift) == 0 {
 			wanted, err := l.cfg.Subsystem.Plan(ctx)
 			if r.Err = err; err == nil && len(wanted) == 0 {
 				r.Verified, r.Took = true, l.cfg.Now().Sub(start)
@@ -203,6 +206,41 @@ func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
 	left, err := l.cfg.Subsystem.Verify(ctx)
 	r.Left, r.Err = left, errors.Join(r.Err, err)
 	r.Verified = err == nil && len(left) == 0
+	l.held = r.Verified
 	r.Took = l.cfg.Now().Sub(start)
+	if len(r.Drift) > 0 {
+		r.Causes = append(r.Causes, l.culprits(ctx, causes)...)
+	}
 	return r
+}
+
+// culprits waits a moment for word of who changed the host, where the causes of a pass that found drift do not say it, and
+// takes it from the causes of the next pass.
+func (l *Loop) culprits(ctx context.Context, causes []Cause) []Cause {
+	named := func(c Cause) bool { return c.Kind == "drift" && c.By.Program != "" }
+	if slices.ContainsFunc(causes, named) {
+		return nil
+	}
+	settled := time.After(l.cfg.Settle)
+	for {
+		l.mu.Lock()
+		var found []Cause
+		for _, c := range l.causes {
+			if named(c) {
+				found = append(found, c)
+			}
+		}
+		l.mu.Unlock()
+		if len(found) > 0 {
+			return found
+		}
+		select {
+		case <-l.wake:
+			defer l.signal() // the pass it announced is still to be made
+		case <-settled:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

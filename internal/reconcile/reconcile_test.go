@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -50,6 +51,12 @@ func (m *memory) Apply(context.Context) error {
 	m.have = m.want
 	m.applied = append(m.applied, m.have)
 	return nil
+}
+
+func (m *memory) holds() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.have
 }
 
 func (m *memory) set(f func()) {
@@ -112,6 +119,26 @@ func TestDriftIsReportedWithItsCause(t *testing.T) {
 	l.Kick(Cause{Kind: "drift", By: by})
 	if r := <-results; !r.Verified || len(r.Drift) != 1 || !slices.Contains(r.Causes, Cause{Kind: "drift", By: by}) {
 		t.Errorf("got %+v, want the drift, who made it, and its repair", r)
+	}
+}
+
+// A request that comes between another program's change and word of it repairs it: that is recorded, with who it was.
+func TestDriftIsReportedByARequestToo(t *testing.T) {
+	m := &memory{}
+	l, results := start(t, m, Config{Settle: time.Minute})
+	m.set(func() { m.want, m.have = 8, 5 })
+	answered := make(chan error, 1)
+	go func() { _, err := l.Sync(context.Background()); answered <- err }()
+	for m.holds() != 8 {
+		runtime.Gosched()
+	}
+	by := firewall.ChangedBy{PID: 7, Program: "nft"}
+	l.Kick(Cause{Kind: "drift", By: by})
+	if r := <-results; !r.Verified || len(r.Drift) != 1 || !slices.Contains(r.Causes, Cause{Kind: "drift", By: by}) {
+		t.Errorf("got %+v, want the drift, and who made it", r)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
 	}
 }
 
