@@ -64,7 +64,7 @@ func TestCutFollowsApply(t *testing.T) {
 					return 3, nil
 				}}
 			c := p.endFlows(targets)
-			if err := p.Apply(t.Context()); !errors.Is(err, tt.fail) {
+			if _, err := p.Apply(t.Context()); !errors.Is(err, tt.fail) {
 				t.Errorf("apply: got %v, want %v", err, tt.fail)
 			}
 			if !slices.Equal(did, tt.want) {

@@ -28,6 +28,7 @@ type packetFilter struct {
 	driver  firewall.Driver
 	inForce *firewall.Ruleset // what the last pass that was verified wanted
 	applied *firewall.Ruleset // what the last Apply was for
+	held    bool              // Verify saw it in the kernel
 	checked time.Time
 }
 
@@ -55,24 +56,51 @@ func (p *packetFilter) Verify(ctx context.Context) ([]firewall.Change, error) {
 	return p.check(ctx, d, rs)
 }
 
-// check compares the kernel with a ruleset. An entry ends in the kernel a moment before or after it ends here; where that
-// may be the difference, it looks again when the moment has passed.
+// check compares the kernel with a ruleset.
 func (p *packetFilter) check(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]firewall.Change, error) {
-	changes, err := compare(ctx, d, rs.Without(p.now()))
-	if err == nil && len(changes) > 0 && p.ending(rs) {
-		select {
-		case <-time.After(2 * endSlack):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		changes, err = compare(ctx, d, rs.Without(p.now()))
-	}
+	changes, err := p.settle(ctx, rs, func() ([]firewall.Change, error) { return compare(ctx, d, rs.Without(p.now())) })
 	if err == nil && len(changes) == 0 {
 		p.mu.Lock()
 		p.inForce, p.checked = rs, p.now()
+		p.held = p.held || rs == p.applied
 		p.mu.Unlock()
 	}
 	return changes, err
+}
+
+// drift compares the kernel with the ruleset that was seen in it, before another takes its place.
+func (p *packetFilter) drift(ctx context.Context, d firewall.Driver, before, want *firewall.Ruleset) ([]firewall.Change, error) {
+	return p.settle(ctx, before, func() ([]firewall.Change, error) {
+		now := p.now()
+		was, err := d.Render(before.Without(now))
+		if err != nil {
+			return nil, err
+		}
+		wanted, err := d.Render(want.Without(now))
+		if err != nil {
+			return nil, err
+		}
+		have, err := d.Observe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return firewall.Drift(was, wanted, have), nil
+	})
+}
+
+// settle compares. An entry ends in the kernel a moment before or after it ends here; where that may be the difference, it
+// looks again when the moment has passed.
+func (p *packetFilter) settle(ctx context.Context, rs *firewall.Ruleset, compare func() ([]firewall.Change, error)) ([]firewall.Change, error) {
+	changes, err := compare()
+	if err != nil || len(changes) == 0 || !p.ending(rs) {
+		return changes, err
+	}
+	select {
+	case <-time.After(2 * endSlack):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return compare()
 }
 
 // endSlack is how far the kernel's idea of an entry's end may be from ours.
@@ -98,37 +126,42 @@ func compare(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]fi
 }
 
 // Apply implements reconcile.Subsystem. When the driver changes, the new one is in force before the old one goes.
-func (p *packetFilter) Apply(ctx context.Context) error {
+func (p *packetFilter) Apply(ctx context.Context) (drift []firewall.Change, err error) {
 	cuts := p.takeCuts()
 	rs, name, err := p.desired()
 	if err != nil {
 		p.putBack(cuts)
-		return err
+		return nil, err
 	}
-	old := p.current()
 	d, err := p.pick(name)
 	if err != nil {
 		p.putBack(cuts)
-		return err
+		return nil, err
 	}
 	p.mu.Lock()
-	p.driver, p.applied = d, rs
+	old, before, held := p.driver, p.applied, p.held
+	p.driver, p.applied, p.held = d, rs, false
 	p.mu.Unlock()
-	if t, ok := d.(firewall.Tightener); ok && len(cuts) > 0 && old != nil && old.Name() == d.Name() {
+	same := old != nil && old.Name() == d.Name()
+	if t, ok := d.(firewall.Tightener); ok && len(cuts) > 0 && same {
 		// Flows that come back because rules are missing are ended again below.
 		if err := t.Tighten(ctx, rs); err == nil {
 			p.grant(ctx, cuts)
 		}
 	}
+	var driftErr error
+	if held && same {
+		drift, driftErr = p.drift(ctx, d, before, rs)
+	}
 	if err := d.Apply(ctx, rs); err != nil {
 		p.putBack(cuts)
-		return err
+		return drift, errors.Join(driftErr, err)
 	}
 	p.grant(ctx, cuts)
-	if old != nil && old.Name() != d.Name() {
-		return old.Apply(ctx, &firewall.Ruleset{Off: true})
+	if old != nil && !same {
+		return drift, old.Apply(ctx, &firewall.Ruleset{Off: true})
 	}
-	return nil
+	return drift, driftErr
 }
 
 // stage loads the big sets of a ruleset beside those in use, where the driver can. Without it, Apply loads them.

@@ -23,8 +23,9 @@ import (
 type Subsystem interface {
 	// Plan looks at the host and lists how it differs from what is wanted now.
 	Plan(ctx context.Context) ([]firewall.Change, error)
-	// Apply makes the host agree. It may be called any number of times.
-	Apply(ctx context.Context) error
+	// Apply makes the host agree. It may be called any number of times. It lists how the host differed, before anything was
+	// changed, from what was seen there when Verify last found no difference; also where it returns an error.
+	Apply(ctx context.Context) (drift []firewall.Change, err error)
 	// Verify looks at the host and lists how it differs from what Apply was to put there, whatever is wanted meanwhile.
 	Verify(ctx context.Context) ([]firewall.Change, error)
 }
@@ -40,7 +41,8 @@ type Cause struct {
 // Result is what one pass did.
 type Result struct {
 	Causes []Cause
-	// Drift is how the host differed from what the last Apply put there and the pass after it saw there.
+	// Drift is how the host differed from what a pass had put there and seen there. A request that comes between another
+	// program's change and word of it finds it too.
 	Drift []firewall.Change
 	// Left is how it still differs after Apply.
 	Left []firewall.Change
@@ -73,8 +75,6 @@ const (
 type Loop struct {
 	cfg  Config
 	wake chan struct{}
-
-	held bool // the last pass was verified: the host held what was put there; owned by Run's goroutine
 
 	mu      sync.Mutex
 	causes  []Cause
@@ -186,32 +186,29 @@ func (l *Loop) awaited() bool {
 	return slices.ContainsFunc(l.causes, func(c Cause) bool { return c.Kind == "request" })
 }
 
-// pass holds the host against what was put there, where it is known to have been there, whatever the pass is made for: what
-// another program did just before a request is repaired by it, and is drift all the same.
 func (l *Loop) pass(ctx context.Context, causes []Cause) Result {
 	start := l.cfg.Now()
 	r := Result{Causes: causes}
-	if l.held {
-		r.Drift, r.Err = l.cfg.Subsystem.Verify(ctx)
-		asked := slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind == "request" || c.Kind == "retry" })
-		if !asked && r.Err == nil && len(r.Drift) == 0 {
-			wanted, err := l.cfg.Subsystem.Plan(ctx)
-			if r.Err = err; err == nil && len(wanted) == 0 {
-				r.Verified, r.Took = true, l.cfg.Now().Sub(start)
-				return r
-			}
-		}
+	asked := slices.ContainsFunc(causes, func(c Cause) bool { return c.Kind == "request" || c.Kind == "retry" })
+	if !asked && l.agrees(ctx) {
+		r.Verified, r.Took = true, l.cfg.Now().Sub(start)
+		return r
 	}
-	r.Err = errors.Join(r.Err, l.cfg.Subsystem.Apply(ctx))
+	r.Drift, r.Err = l.cfg.Subsystem.Apply(ctx)
 	left, err := l.cfg.Subsystem.Verify(ctx)
 	r.Left, r.Err = left, errors.Join(r.Err, err)
 	r.Verified = err == nil && len(left) == 0
-	l.held = r.Verified
 	r.Took = l.cfg.Now().Sub(start)
 	if len(r.Drift) > 0 {
 		r.Causes = append(r.Causes, l.culprits(ctx, causes)...)
 	}
 	return r
+}
+
+// agrees reports whether the host is as it is wanted. Where that cannot be told, Apply has to say why.
+func (l *Loop) agrees(ctx context.Context) bool {
+	changes, err := l.cfg.Subsystem.Plan(ctx)
+	return err == nil && len(changes) == 0
 }
 
 // culprits waits a moment for word of who changed the host, where the causes of a pass that found drift do not say it, and

@@ -17,6 +17,7 @@ type memory struct {
 	mu         sync.Mutex
 	want, have int
 	put        int // by the last Apply
+	held       bool
 	applied    []int
 	broken     bool
 }
@@ -35,22 +36,25 @@ func (m *memory) Plan(context.Context) ([]firewall.Change, error) { return m.dif
 func (m *memory) Verify(context.Context) ([]firewall.Change, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.put == m.have {
+	if m.held = m.put == m.have; m.held {
 		return nil, nil
 	}
 	return []firewall.Change{{Op: firewall.OpChange, Kind: "number", Name: "n"}}, nil
 }
 
-func (m *memory) Apply(context.Context) error {
+func (m *memory) Apply(context.Context) (drift []firewall.Change, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.put = m.want
+	if m.held && m.put != m.have {
+		drift = []firewall.Change{{Op: firewall.OpChange, Kind: "number", Name: "n"}}
+	}
+	m.put, m.held = m.want, false
 	if m.broken {
-		return errors.New("broken")
+		return drift, errors.New("broken")
 	}
 	m.have = m.want
 	m.applied = append(m.applied, m.have)
-	return nil
+	return drift, nil
 }
 
 func (m *memory) holds() int {
