@@ -108,7 +108,7 @@ func (c *guardConn) inspect(b []byte) (n int, reason string) {
 // inspectHead takes what belongs to a head, and judges it when it is whole.
 func (c *guardConn) inspectHead(b []byte) (int, string) {
 	start := 0 // of the line
-	blank := len(c.head) == 0 || endsLine(c.head)
+	blank := endsLine(c.head)
 	for start < len(b) {
 		i := bytes.IndexByte(b[start:], '\n')
 		if i < 0 {
@@ -148,7 +148,8 @@ func (c *guardConn) inspectHead(b []byte) (int, string) {
 
 // endsLine reports whether what follows b begins a line, but for a carriage return that may be there already.
 func endsLine(b []byte) bool {
-	return bytes.HasSuffix(b, []byte("\r\n")) || bytes.HasSuffix(b, []byte("\r\n\r"))
+	b = bytes.TrimSuffix(b, []byte("\r"))
+	return len(b) == 0 || bytes.HasSuffix(b, []byte("\r\n"))
 }
 
 // maxLine bounds the line of a chunk's size, and maxTrailers all trailers together.
