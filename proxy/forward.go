@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -154,6 +155,7 @@ func reverse(t http.RoundTripper) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Transport:  t,
 		BufferPool: pool{},
+		ErrorLog:   silent,
 		Rewrite:    rewrite,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if x := exchangeOf(w); x != nil {
@@ -166,6 +168,9 @@ func reverse(t http.RoundTripper) *httputil.ReverseProxy {
 		},
 	}
 }
+
+// silent takes what the standard library has to say; what concerns a request is in its record.
+var silent = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 
 func rewrite(p *httputil.ProxyRequest) {
 	f := p.In.Context().Value(forwardKey{}).(*forwarding)

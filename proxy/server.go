@@ -56,6 +56,7 @@ type Server struct {
 	port     atomic.Pointer[string] // of HTTPS, for redirects
 	back     *backends
 	quic     quicServer
+	stats    statistics
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -257,7 +258,6 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 		l.Close()
 	}
 	s.mu.Unlock()
-	s.h1.SetKeepAlivesEnabled(false)
 	g := make(chan error, 3)
 	go func() { g <- s.quic.drain(ctx) }()
 	go func() { g <- s.h2.Shutdown(ctx) }()
@@ -323,6 +323,7 @@ type Access struct {
 
 // record reports an exchange.
 func (s *Server) record(x *exchange) {
+	s.stats.count(x.status, x.reason != "")
 	if s.cfg.Reporter == nil {
 		return
 	}

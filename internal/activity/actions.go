@@ -23,6 +23,8 @@ const (
 	GeoDataUpdated     Action = "geodata-updated"
 	GeoDataRejected    Action = "geodata-rejected"
 	LimitChanged       Action = "limit-changed"
+	RouteAdded         Action = "route-added"
+	RouteRemoved       Action = "route-removed"
 	BanAdded           Action = "ban-added"
 	BanRemoved         Action = "ban-removed"
 	BanExpired         Action = "ban-expired"
@@ -78,6 +80,8 @@ func Actions() []ActionInfo {
 		{GeoChanged, "A rule about countries was added, changed or removed."},
 		{GeoDataUpdated, "New country data was taken over."},
 		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
+		{RouteAdded, "A route of the proxy was added or replaced."},
+		{RouteRemoved, "A route of the proxy was removed."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},
 		{BanRemoved, "A ban was removed by hand."},

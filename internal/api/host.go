@@ -7,7 +7,9 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/activity"
+	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/state"
+	"github.com/platformd/platformd/proxy"
 )
 
 // Caller is who makes a request.
@@ -59,6 +61,10 @@ type Host interface {
 	// Countries are those that geo rules can name.
 	Countries() []Country
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
+
+	Proxy(ctx context.Context) (wire.ProxyStatus, error)
+	// TestProxy says what is wrong with a configuration that is valid in itself.
+	TestProxy(ctx context.Context, c proxy.Config) error
 
 	Limits(ctx context.Context) ([]LimitStatus, error)
 	Explain(ctx context.Context, q firewall.Query) (Explanation, error)
