@@ -33,6 +33,7 @@ type State struct {
 	Version  int             `json:"version"`
 	Firewall firewall.Policy `json:"firewall"`
 	Bans     BanPolicy       `json:"bans,omitzero"`
+	Certs    Certs           `json:"certs,omitzero"`
 	Mail     Mail            `json:"mail,omitzero"`
 	Settings Settings        `json:"settings,omitzero"`
 }

@@ -85,8 +85,8 @@ const readable = `/etc/resolv.conf /etc/hosts /etc/nsswitch.conf /etc/gai.conf /
 	/etc/ssl /etc/pki /etc/ca-certificates /usr/lib/ssl /usr/share/ca-certificates /usr/local/share/ca-certificates /usr/share/zoneinfo /etc/localtime`
 
 // confineFiles takes away the file system by Landlock (landlock(7)), but for what the network needs if that is wanted;
-// without it, TCP goes too. A kernel without Landlock is not an error.
-func confineFiles(network bool) (weak []string, err error) {
+// without it, TCP goes too. Programs below run may be run. A kernel without Landlock is not an error.
+func confineFiles(network bool, run ...string) (weak []string, err error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return []string{"no Landlock: the kernel has none (" + errno.Error() + ")"}, nil
@@ -117,9 +117,14 @@ func confineFiles(network bool) (weak []string, err error) {
 	defer unix.Close(int(fd))
 	if network {
 		for _, path := range strings.Fields(readable) {
-			if err := allowRead(int(fd), path); err != nil {
+			if err := allow(int(fd), path, 0); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, path := range run {
+		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_EXECUTE); err != nil {
+			return nil, err
 		}
 	}
 	if err := everyThread(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0); err != nil {
@@ -128,7 +133,8 @@ func confineFiles(network bool) (weak []string, err error) {
 	return nil, nil
 }
 
-func allowRead(ruleset int, path string) error {
+// allow grants reading of a file, or of everything below a folder, and the rights that are more.
+func allow(ruleset int, path string, more uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOTDIR) {
 		return nil
@@ -137,7 +143,7 @@ func allowRead(ruleset int, path string) error {
 		return fmt.Errorf("open %s for Landlock: %w", path, err)
 	}
 	defer unix.Close(fd)
-	rights := uint64(unix.LANDLOCK_ACCESS_FS_READ_FILE)
+	rights := unix.LANDLOCK_ACCESS_FS_READ_FILE | more
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		rights |= unix.LANDLOCK_ACCESS_FS_READ_DIR
