@@ -35,6 +35,7 @@ type State struct {
 	Firewall firewall.Policy `json:"firewall"`
 	Bans     BanPolicy       `json:"bans,omitzero"`
 	Proxy    proxy.Config    `json:"proxy,omitzero"`
+	Certs    Certs           `json:"certs,omitzero"`
 	Mail     Mail            `json:"mail,omitzero"`
 	Settings Settings        `json:"settings,omitzero"`
 }

@@ -94,14 +94,16 @@ type files struct {
 	connect bool     // outgoing TCP
 	read    []string // files and folders; those that are not there are left out
 	write   []string // folders in which files may be made, changed and removed
+	run     []string // programs
 }
 
 // confineFiles takes away the file system, but for what the network needs if that is wanted; without it, TCP goes too.
-func confineFiles(network bool) (weak []string, err error) {
+// Programs below run may be run.
+func confineFiles(network bool, run ...string) (weak []string, err error) {
 	if !network {
-		return files{}.confine()
+		return files{run: run}.confine()
 	}
-	return files{connect: true, read: strings.Fields(readable)}.confine()
+	return files{connect: true, read: strings.Fields(readable), run: run}.confine()
 }
 
 // confine takes everything else away by Landlock (landlock(7)). A kernel without Landlock is not an error.
@@ -136,6 +138,11 @@ func (f files) confine() (weak []string, err error) {
 	defer unix.Close(int(fd))
 	for _, path := range f.read {
 		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_READ_FILE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range f.run {
+		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_EXECUTE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
 			return nil, err
 		}
 	}
