@@ -80,7 +80,7 @@ func blocksEnd(e *env) {
 	for i := range 2 {
 		rs.Blocks[i].Until, rs.Bans[i].Until = until, until
 	}
-	if err := e.d.Apply(e.Context(), rs); err != nil {
+	if _, err := e.d.Apply(e.Context(), rs); err != nil {
 		e.Fatal(err)
 	}
 	for _, s := range []string{"192.0.2.7", "2001:db8:7::7", "192.0.2.9", "2001:db8:9::9"} {
@@ -106,7 +106,7 @@ func timesChange(e *env) {
 		for i, u := range []time.Time{a, b, c, a, b, c} {
 			rs.Blocks[i].Until = u
 		}
-		if err := e.d.Apply(e.Context(), rs); err != nil {
+		if _, err := e.d.Apply(e.Context(), rs); err != nil {
 			e.Fatal(err)
 		}
 	}

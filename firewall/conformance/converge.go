@@ -239,7 +239,7 @@ func badRulesets(e *env) {
 		rs := e.full()
 		rs.Services = nil
 		edit(rs)
-		if err := e.d.Apply(e.Context(), rs); err == nil {
+		if _, err := e.d.Apply(e.Context(), rs); err == nil {
 			e.Errorf("%s: got no error", name)
 		}
 		if d := difference(seen, e.kernel()); d != "" {

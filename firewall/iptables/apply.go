@@ -17,32 +17,32 @@ import (
 // Apply implements firewall.Driver. The order is: make sets stricter, commit IPv4's chains, commit IPv6's chains, make sets
 // looser, remove what nothing uses. Where it is interrupted, what is in force is no looser than both rulesets; the next
 // Apply goes on from there.
-func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
-	now := d.now()
-	s, err := newSpec(rs, now)
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (found firewall.Listing, err error) {
+	s, err := newSpec(rs, d.now())
 	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
+		return nil, fmt.Errorf("iptables: apply: %w", err)
 	}
+	staged := d.stagedNames()
 	// First without counting the elements of big sets, which takes longer than all the rest and is hardly ever news; so a
 	// block is in force before it.
 	k, err := d.read(ctx, false)
-	switch {
-	case err != nil:
-	case s.off:
+	if err != nil {
+		return nil, fmt.Errorf("iptables: apply: %w", err)
+	}
+	maps.Copy(staged, d.stagedNames())
+	if s.off {
 		err = d.remove(ctx, k)
-	default:
-		if err = d.converge(ctx, s, k); err == nil {
-			err = d.repairBig(ctx, s)
-		}
+	} else if err = d.converge(ctx, s, k); err == nil {
+		err = d.repairBig(ctx, s, k)
 	}
 	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
+		err = fmt.Errorf("iptables: apply: %w", err)
 	}
-	return nil
+	return k.listing(staged), err
 }
 
-// repairBig loads big sets again that another program has changed.
-func (d *Driver) repairBig(ctx context.Context, s *spec) error {
+// repairBig loads big sets again that another program has changed, and notes in found how many elements they had.
+func (d *Driver) repairBig(ctx context.Context, s *spec, found *kernel) error {
 	if !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
 		return nil
 	}
@@ -54,6 +54,11 @@ func (d *Driver) repairBig(ctx context.Context, s *spec) error {
 	sets, err := readSets(c, true)
 	if err != nil || !(&kernel{sets: sets}).damaged() {
 		return err
+	}
+	for name, x := range sets {
+		if _, _, _, big := splitName(name); big && found.sets[name] != nil {
+			found.sets[name] = x
+		}
 	}
 	k, err := d.read(ctx, true)
 	if err != nil {

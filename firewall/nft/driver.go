@@ -201,15 +201,19 @@ func reasonOf(counter string) firewall.Reason {
 }
 
 // Apply implements firewall.Driver.
-func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
-	return connected(func(c *netlink.Conn, nc *nftables.Conn) error { return d.apply(ctx, c, nc, rs) })
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (found firewall.Listing, err error) {
+	err = connected(func(c *netlink.Conn, nc *nftables.Conn) error {
+		have, err := d.recall(c, nc)
+		if err != nil {
+			return err
+		}
+		found = have.listing()
+		return d.apply(ctx, c, nc, have, rs)
+	})
+	return found, err
 }
 
-func (d *Driver) apply(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, rs *firewall.Ruleset) error {
-	have, err := d.recall(c, nc)
-	if err != nil {
-		return err
-	}
+func (d *Driver) apply(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, have *snapshot, rs *firewall.Ruleset) error {
 	if rs.Off {
 		if !have.exists {
 			return nil
