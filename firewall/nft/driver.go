@@ -187,6 +187,16 @@ func (d *Driver) Counters(context.Context) ([]firewall.Counter, error) {
 			out = append(out, firewall.Counter{Reason: reasonOf(c.Name), Packets: c.Packets, Bytes: c.Bytes})
 		}
 	}
+	bans, err := banned(nc)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Reason == firewall.ReasonBan {
+			out[i].Packets += bans.Packets
+			out[i].Bytes += bans.Bytes
+		}
+	}
 	slices.SortFunc(out, func(a, b firewall.Counter) int { return strings.Compare(string(a.Reason), string(b.Reason)) })
 	return out, nil
 }
