@@ -79,7 +79,7 @@ func leakPolicies(e *env) {
 	deadline := time.Now().Add(90 * time.Second)
 	done := 0
 	for ; done < n && time.Now().Before(deadline); done++ {
-		if err := e.d.Apply(e.Context(), rulesets[done*7%len(rulesets)]); err != nil {
+		if _, err := e.d.Apply(e.Context(), rulesets[done*7%len(rulesets)]); err != nil {
 			e.Fatalf("replacement %d: %v", done, err)
 		}
 	}
@@ -111,7 +111,7 @@ func leakSets(e *env) {
 		if k%4 == 3 {
 			rs.Geo, rs.Feeds = []firewall.GeoScope{{Name: "geo0", Refuse: "in", Set: rs.Feeds}}, firewall.BigSet{}
 		}
-		if err := e.d.Apply(e.Context(), rs); err != nil {
+		if _, err := e.d.Apply(e.Context(), rs); err != nil {
 			e.Fatalf("replacement %d: %v", k, err)
 		}
 	}

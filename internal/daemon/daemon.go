@@ -92,6 +92,7 @@ type Daemon struct {
 	guardWake chan struct{}
 	own       atomic.Pointer[[]netip.Addr]
 	savedSum  [32]byte // of the ruleset in last-good.json; owned by the loop's goroutine
+	drifted   bool     // drift is on record, and its repair is not; the same
 }
 
 // New opens the stores and honours what waits in them. It starts nothing and does not touch the kernel.
