@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/static"
 )
 
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
@@ -64,6 +66,12 @@ type Route struct {
 	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
 	MaxBody   int64 `json:"max_body,omitempty"`
 	MaxHeader int   `json:"max_header,omitempty"`
+
+	// Static is how a "file:" back end serves; its root is that of Backend.
+	Static static.Config `json:"static,omitzero"`
+	// Compress says which answers are compressed. Without it those of files are, and those of other back ends are left as
+	// they are: what an application writes next to its secrets is for it to decide (see proxy/compress).
+	Compress *compress.Config `json:"compress,omitempty"`
 
 	RequestHeaders  HeaderEdit     `json:"request_headers,omitzero"`
 	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -293,9 +292,4 @@ func redirector(r *Route, target string) http.Handler {
 		w.Header()["Content-Length"] = []string{"0"}
 		w.WriteHeader(status)
 	})
-}
-
-// files serves what lies below a root.
-func (b *backends) files(r *Route, root string) (http.Handler, error) {
-	return nil, fmt.Errorf("backend: files below %s: %w", root, fs.ErrInvalid)
 }

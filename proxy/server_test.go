@@ -16,6 +16,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -99,11 +102,11 @@ type site struct {
 	https, http string
 }
 
-func newSite(t *testing.T, c Config) *site {
+func newSite(t *testing.T, c Config, roots ...string) *site {
 	t.Helper()
 	s := &site{ca: newAuthority(t, "a.test", "*.b.test", "127.0.0.1")}
 	var err error
-	if s.Server, err = NewServer(Options{Certificates: s.ca, Reporter: &s.journal}); err != nil {
+	if s.Server, err = NewServer(Options{Certificates: s.ca, Reporter: &s.journal, Roots: roots}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Configure(c); err != nil {
@@ -125,6 +128,9 @@ func newSite(t *testing.T, c Config) *site {
 	go s.Serve(secure, true)
 	go s.Serve(plain, false)
 	go s.ServeQUIC(udp)
+	for s.alt.Load() == nil {
+		runtime.Gosched()
+	}
 	t.Cleanup(func() { s.Server.Close(); udp.Close() })
 	return s
 }
@@ -411,5 +417,47 @@ func TestReloadKeepsConnections(t *testing.T) {
 		if err := s.Configure(Config{Routes: []Route{{Host: "a.test", Backend: b.URL}}}); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestFilesAreServed(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("www/index.html", "<p>"+strings.Repeat("home ", 1000))
+	write("www/guide/index.html", "guide")
+	write("www/.git/config", "secret")
+	write("outside.txt", "secret")
+	if err := os.Symlink("../outside.txt", filepath.Join(root, "www/out.txt")); err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, Config{}, root)
+	if err := s.Configure(Config{Routes: []Route{{Host: "a.test", Backend: "file://" + root + "/www"}, {Host: "a.test", Path: "/docs", Backend: "file://" + root + "/www/"}, {Host: "a.test", Path: "/one.txt", Exact: true, Backend: "file://" + root + "/outside.txt"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range protocols {
+		c := s.client(t, p)
+		for path, want := range map[string]string{"/": "200 <p>home", "/docs": "200 <p>home", "/docs/guide/": "200 guide", "/one.txt": "200 secret", "/one.txt/x": "404", "/.git/config": "404", "/out.txt": "404", "/nothing": "404", "/docs/../../outside.txt": "404"} {
+			resp, body := say(t, c, "GET", "https://a.test"+path, nil)
+			if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, want) {
+				t.Errorf("%s %s: got %.60q, want %q", p, path, got, want)
+			}
+		}
+		resp, body := say(t, c, "GET", "https://a.test/", nil, "Accept-Encoding", "gzip")
+		if resp.Header.Get("Content-Encoding") != "gzip" || len(body) > 500 || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: got %d bytes with %v", p, len(body), resp.Header)
+		}
+	}
+	err := s.Configure(Config{Routes: []Route{{Host: "a.test", Backend: "file:///etc"}, {Host: "b.test", Backend: "file://" + root + "/none"}}})
+	if err == nil || !strings.Contains(err.Error(), "--file-root") || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
 	}
 }

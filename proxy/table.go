@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
 )
 
@@ -88,7 +89,10 @@ func Compile(c Config, back Back) (*Table, error) {
 			e.Join(field.Index("routes", i), err)
 			continue
 		}
-		r.handler = h
+		if r.handler, err = r.around(h); err != nil {
+			e.Join(field.Index("routes", i), err)
+			continue
+		}
 		p := t.hosts[r.Host]
 		if p == nil {
 			p = &paths{exact: map[string]*route{}, prefix: map[string]*route{}}
@@ -101,6 +105,23 @@ func Compile(c Config, back Back) (*Table, error) {
 		}
 	}
 	return t, e.Err()
+}
+
+// around puts what happens on the way around a back end.
+func (r *route) around(h http.Handler) (http.Handler, error) {
+	kind, _ := r.kind()
+	conf := r.Compress
+	if conf == nil && kind == backendFiles {
+		conf = &compress.Config{}
+	}
+	if conf != nil && !conf.Off {
+		c, err := compress.New(*conf)
+		if err != nil {
+			return nil, err
+		}
+		h = c.Wrap(h)
+	}
+	return h, nil
 }
 
 func (r *route) compile() {

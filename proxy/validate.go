@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/static"
 )
 
 // MaxRoutes bounds a Config.
@@ -146,7 +148,14 @@ func (r *Route) validateBackend(e *field.Errors) {
 	case backendFiles:
 		if !filepath.IsAbs(target) || filepath.Clean(target) != strings.TrimSuffix(target, "/") && target != "/" {
 			e.Add("backend", "%q: write an absolute path without dot segments, for example file:///srv/www", r.Backend)
+			break
 		}
+		if r.Static.Root != "" {
+			e.Add("static.root", "is that of the back end; leave it out")
+		}
+		c := r.Static
+		c.Root = target
+		e.Join("static", c.Validate())
 	case backendRedirect:
 		u, err := url.Parse(strings.NewReplacer("$request_uri", "", "$path", "").Replace(target))
 		if err != nil || target == "" || u.Scheme != "" && u.Scheme != "https" && u.Scheme != "http" || u.Scheme == "" && !strings.HasPrefix(target, "/") {
@@ -157,6 +166,12 @@ func (r *Route) validateBackend(e *field.Errors) {
 		}
 	default:
 		e.Add("backend", "%q is not one of http://, https://, h2c://, file:/// and redirect:", r.Backend)
+	}
+	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
+		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
+	}
+	if r.Compress != nil {
+		e.Join("compress", r.Compress.Validate())
 	}
 	if kind != backendRedirect && r.Redirect != (Redirect{}) {
 		e.Add("redirect", "is for redirect: back ends, and %q is none", r.Backend)
