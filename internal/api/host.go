@@ -63,6 +63,10 @@ type Host interface {
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
 
 	Proxy(ctx context.Context) (wire.ProxyStatus, error)
+	// ProxyLog gives the newest records that pass the filter, oldest first; FollowProxyLog those behind a number, and what comes.
+	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
+	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
+	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
 	// TestProxy says what is wrong with a configuration that is valid in itself.
 	TestProxy(ctx context.Context, c proxy.Config) error
 

@@ -29,6 +29,7 @@ import (
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/conntrack"
+	"github.com/platformd/platformd/internal/accesslog"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/doctor/probe"
@@ -87,6 +88,7 @@ type Daemon struct {
 	sshd     sshdWatch
 	probes   *probes
 	edge     *edge
+	access   *accesslog.Log
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -160,12 +162,16 @@ func (d *Daemon) openStores(ctx context.Context) error {
 		return fmt.Errorf("open bans: %w", err)
 	}
 	d.drops = newDrops()
-	return nil
+	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
+	return err
 }
 
 // Close closes the stores. The kernel's rules stay as they are.
 func (d *Daemon) Close() error {
 	var errs []error
+	if d.access != nil {
+		errs = append(errs, d.access.Close())
+	}
 	if d.bans != nil {
 		errs = append(errs, d.bans.Close())
 	}

@@ -336,7 +336,7 @@ func (d *Daemon) openEdge() error {
 	dir := edgeDir(d.cfg.DataDir)
 	// The worker enters its own folder through a parent that lets anybody pass and nobody look.
 	web := worker.WebConfig{UID: uid, GID: gid, RunDir: filepath.Join(dir, "run"), WorkDir: filepath.Join(dir, "work"), Roots: d.cfg.FileRoots, Version: d.cfg.Version,
-		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.accessLog}
+		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)
 	}
@@ -377,6 +377,3 @@ func (d *Daemon) keepEdge(ctx context.Context) error {
 func (d *Daemon) certificate(context.Context, string) (worker.WebPair, error) {
 	return worker.WebPair{}, errors.New("there is none")
 }
-
-// accessLog takes records of the proxy worker.
-func (d *Daemon) accessLog([]byte) {}
