@@ -86,7 +86,7 @@ type Manager struct {
 	stranger *Pair            // for names that nobody wants
 	upkept   map[string]time.Time
 	staples  map[string][]byte // by fingerprint
-	noticed  map[string]int    // days left that were said, by fingerprint
+	noticed  map[string]int    // days left that were said, by name and fingerprint
 	expiring map[string]bool   // names with a condition
 	running  sync.WaitGroup
 }
