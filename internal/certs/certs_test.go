@@ -261,7 +261,7 @@ func TestKeysAreSealed(t *testing.T) {
 	if err := os.Rename(filepath.Join(h.dir, keyFile), filepath.Join(h.dir, "away")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenStore(t.Context(), h.dir, "", time.Now); !errors.Is(err, os.ErrNotExist) {
+	if _, err := OpenStore(t.Context(), h.dir, "", time.Now); !errors.Is(err, ErrNoKey) {
 		t.Errorf("without the key: got %v", err)
 	}
 	credentials := t.TempDir()

@@ -61,6 +61,8 @@ type Config struct {
 	WorkerUser string
 	// AuthLog is a file in which sshd writes, beside the journal; empty is /var/log/auth.log where it exists.
 	AuthLog string
+	// Credentials is systemd's folder of credentials, or empty.
+	Credentials string
 }
 
 // Daemon implements api.Host.
@@ -77,6 +79,7 @@ type Daemon struct {
 	loopRuns atomic.Bool
 	lists    *lists
 	bans     *banBook
+	certs    *certBook
 	drops    *drops
 	sshd     sshdWatch
 	probes   *probes
@@ -148,6 +151,9 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.bans, err = d.openBans(ctx); err != nil {
 		return fmt.Errorf("open bans: %w", err)
 	}
+	if d.certs, err = d.openCerts(ctx); err != nil {
+		return fmt.Errorf("open certificates: %w", err)
+	}
 	d.drops = newDrops()
 	return nil
 }
@@ -155,6 +161,9 @@ func (d *Daemon) openStores(ctx context.Context) error {
 // Close closes the stores. The kernel's rules stay as they are.
 func (d *Daemon) Close() error {
 	var errs []error
+	if d.certs != nil {
+		errs = append(errs, d.certs.store.Close())
+	}
 	if d.bans != nil {
 		errs = append(errs, d.bans.Close())
 	}
@@ -182,6 +191,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.watchAddresses(ctx) })
 	g.Go(func() error { return d.keepLists(ctx) })
 	g.Go(func() error { return d.keepBans(ctx) })
+	g.Go(func() error { return d.keepCerts(ctx) })
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
