@@ -35,6 +35,7 @@ type Change struct {
 // Host is what the API needs of the daemon. Errors that wrap ErrInvalid, ErrNotFound, ErrConflict, ErrProvisional or
 // ErrLockout are the caller's to mend; every other error is ours.
 type Host interface {
+	CertHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)

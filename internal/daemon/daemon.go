@@ -68,6 +68,8 @@ type Config struct {
 	HTTP, HTTPS string
 	// FileRoots are the folders below which the proxy may serve files.
 	FileRoots []string
+	// Credentials is systemd's folder of credentials, or empty.
+	Credentials string
 }
 
 // Daemon implements api.Host.
@@ -84,6 +86,7 @@ type Daemon struct {
 	loopRuns atomic.Bool
 	lists    *lists
 	bans     *banBook
+	certs    *certBook
 	drops    *drops
 	sshd     sshdWatch
 	probes   *probes
@@ -161,6 +164,9 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.bans, err = d.openBans(ctx); err != nil {
 		return fmt.Errorf("open bans: %w", err)
 	}
+	if d.certs, err = d.openCerts(ctx); err != nil {
+		return fmt.Errorf("open certificates: %w", err)
+	}
 	d.drops = newDrops()
 	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
 	return err
@@ -171,6 +177,9 @@ func (d *Daemon) Close() error {
 	var errs []error
 	if d.access != nil {
 		errs = append(errs, d.access.Close())
+	}
+	if d.certs != nil {
+		errs = append(errs, d.certs.store.Close())
 	}
 	if d.bans != nil {
 		errs = append(errs, d.bans.Close())
@@ -199,6 +208,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.watchAddresses(ctx) })
 	g.Go(func() error { return d.keepLists(ctx) })
 	g.Go(func() error { return d.keepBans(ctx) })
+	g.Go(func() error { return d.keepCerts(ctx) })
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.keepEdge(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })

@@ -110,7 +110,7 @@ func (s *webSite) selfSigned(name string) WebPair {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return WebPair{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})}
+	return WebPair{For: name, Chain: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})}
 }
 
 // start runs a worker that serves a back end.
