@@ -58,10 +58,10 @@ $(CACHE)/h2spec-$(H2SPEC_VERSION): | modules
 build: modules ## build bin/platformd and bin/platformctl
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-run: build ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)
+run: build $(TOOLS) ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)
 	@scripts/deps.sh run
 	@$(GO) build -o $(CACHE)/demo ./scripts/demo
-	@exec $(CACHE)/demo -bin bin
+	@exec $(CACHE)/demo -bin bin -tools $(CACHE)
 
 check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation tests
 	@out=$$($$($(GO) env GOROOT)/bin/gofmt -l $$($(GIT) ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }
