@@ -112,7 +112,7 @@ func (t *tourist) site() {
 		t.expect(fmt.Sprintf("alice, from %v, opens https://app.demo.test/ and knows who signed it", alice.addr(v6, false)), got == want, true, "she is greeted by her address", "not so")
 	}
 	t.run("certs list")
-	t.run("proxy log")
+	t.run("proxy status")
 }
 
 func (t *tourist) block() {
@@ -199,6 +199,7 @@ func (t *tourist) look() {
 	t.out.title("Who was refused, and who changed what")
 	t.run("top")
 	t.run("drops --limit 12")
+	t.run("proxy log")
 	t.run("activity")
 }
 
