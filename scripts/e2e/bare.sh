@@ -9,13 +9,14 @@ packages=${PACKAGES:-./internal/nstest ./internal/activity ./firewall/nft}
 gotool=${GO:-go}
 go=$("$gotool" env GOROOT)
 modules=$("$gotool" env GOMODCACHE)
+built=$("$gotool" env GOCACHE)
 if [ "${1:-}" != inside ]; then
     exec unshare --mount --pid --fork --kill-child "$0" inside
 fi
 
 root=$(mktemp -d)
 mount -t tmpfs -o size=6g tmpfs "$root" # goes with the mount namespace
-mkdir "$root/system" "$root/upper" "$root/work"
+mkdir "$root/system"
 system=$root/system
 sources=(/etc/apt/sources.list.d/debian.sources)
 [ -e "${sources[0]}" ] || sources=(/etc/apt/sources.list)
@@ -25,10 +26,15 @@ mmdebstrap --quiet --mode=root --variant=minbase --include=git,make,ca-certifica
 cp /etc/resolv.conf /etc/hosts "$system/etc/"
 cp /usr/local/share/ca-certificates/*.crt "$system/usr/local/share/ca-certificates/" 2>/dev/null && chroot "$system" update-ca-certificates >/dev/null
 
-git clone --quiet . "$system/src"
-mkdir -p "$system/usr/local/go" "$system/modules"
+mount --bind "$system" "$system" # / must be a mount, as it is on a machine
+git -c safe.directory="$PWD" clone --quiet . "$system/src"
+mkdir -p "$system/usr/local/go"
 mount --bind -o ro "$go" "$system/usr/local/go"
-mount -t overlay -o "lowerdir=$modules,upperdir=$root/upper,workdir=$root/work" overlay "$system/modules"
+for dir in "$modules" "$built"; do # at the same place, so that what was built here is found there
+    over=$(mktemp -d -p "$root")
+    mkdir -p "$system$dir" "$over/upper" "$over/work"
+    mount -t overlay -o "lowerdir=$dir,upperdir=$over/upper,workdir=$over/work" overlay "$system$dir"
+done
 mount -t proc proc "$system/proc"
 mount -t sysfs -o ro sysfs "$system/sys"
 mount -t devtmpfs devtmpfs "$system/dev" && mkdir -p "$system/dev/pts" && mount -t devpts devpts "$system/dev/pts"
@@ -36,7 +42,7 @@ mount -t tmpfs tmpfs "$system/run"
 mount -t tmpfs -o mode=1777 tmpfs "$system/tmp"
 
 inside() { # as root types it, with nothing of this shell's environment but where packages come from
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 GOMODCACHE=/modules GOTOOLCHAIN=local \
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 GOMODCACHE="$modules" GOCACHE="$built" GOTOOLCHAIN=local \
         "GOPROXY=$("$gotool" env GOPROXY)" "GOSUMDB=$("$gotool" env GOSUMDB)" ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
         chroot "$system" /bin/sh -c "cd /src && $1"
 }
