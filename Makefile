@@ -24,10 +24,10 @@ export CGO_ENABLED := 0
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps packages modules build run check test test-long bench docs clean root-needed
+.PHONY: help deps packages modules build run check test test-long bench e2e bare docs clean root-needed
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: packages modules $(STATICCHECK) $(TOOLS) ## install what is missing: Debian packages, Go modules, staticcheck, test tools
 
@@ -79,6 +79,14 @@ test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look f
 bench: root-needed build ## print the benchmark tables with peers in the same run, and write docs/benchmarks.md
 	@scripts/deps.sh bench
 	$(GO) run ./scripts/bench -out docs/benchmarks.md
+
+e2e: root-needed modules ## boot a Debian 12 under emulation, try the units, bans and boot there, and write docs/e2e.md
+	@scripts/deps.sh e2e
+	GO='$(GO)' scripts/e2e/run.sh
+
+bare: root-needed modules ## try make run, and what make test installs, in a Debian with git and make alone
+	@scripts/deps.sh e2e
+	GO='$(GO)' scripts/e2e/bare.sh
 
 docs: ## write the generated pages of docs/reference again
 	$(GO) run ./scripts/gendocs

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for "run", "test" or "bench". It looks for what they bring, not for their
+# Installs the Debian packages that are missing for "run", "test", "bench" or "e2e". It looks for what they bring, not for their
 # names, so that a machine with another Docker is left alone. It never starts a service.
 set -euo pipefail
 
@@ -34,8 +34,15 @@ test | bench)
         want conntrack conntrack
     fi
     ;;
+e2e)
+    want mmdebstrap mmdebstrap
+    want qemu-system-x86 qemu-system-x86_64
+    want openssh-client ssh
+    want python3 python3
+    want lz4 lz4
+    ;;
 *)
-    echo "usage: $0 run|test|bench" >&2
+    echo "usage: $0 run|test|bench|e2e" >&2
     exit 2
     ;;
 esac
