@@ -96,7 +96,7 @@ func TestOneFetchForMany(t *testing.T) {
 // TestNobodyWaitsForWhatIsNotShared: all requests reach the back end at the same time once it is known that the answer is for
 // one only.
 func TestNobodyWaitsForWhatIsNotShared(t *testing.T) {
-	r := newRig(t, StoreConfig{}, Config{})
+	r := newRig(t, StoreConfig{}, Config{Wait: field.Duration(5 * time.Minute)})
 	g := newGate()
 	h := r.wrap(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Cache-Control", "private")
@@ -124,7 +124,7 @@ func TestNobodyWaitsForWhatIsNotShared(t *testing.T) {
 
 // TestWaitersSurviveTheLeader: the one that fetches goes away, or its back end breaks off; the others get an answer.
 func TestWaitersSurviveTheLeader(t *testing.T) {
-	for _, how := range []string{"leaves", "back end breaks off", "back end breaks off in the body"} {
+	for _, how := range []string{"leaves", "leaves, and the proxy answers 502", "back end breaks off", "back end breaks off in the body"} {
 		t.Run(how, func(t *testing.T) {
 			r := newRig(t, StoreConfig{}, Config{})
 			g := newGate()
@@ -140,6 +140,11 @@ func TestWaitersSurviveTheLeader(t *testing.T) {
 					io.WriteString(w, "fir")
 				}
 				g.wait(q.Context())
+				if strings.HasSuffix(how, "502") {
+					w.Header().Del("Cache-Control")
+					w.WriteHeader(http.StatusBadGateway)
+					return
+				}
 				panic(http.ErrAbortHandler)
 			})
 			s := proxytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -163,7 +168,7 @@ func TestWaitersSurviveTheLeader(t *testing.T) {
 			proxytest.Eventually(t, "the leader is at the back end", func() bool { return g.count() == 1 })
 			answers := herd(s, 5, "/")
 			proxytest.Eventually(t, "the others wait", func() bool { return entered.count() == 6 })
-			if how == "leaves" {
+			if strings.HasPrefix(how, "leaves") {
 				leave()
 			} else {
 				close(g.open)
@@ -239,12 +244,20 @@ func TestSlowClientHoldsUpNobody(t *testing.T) {
 func TestFetchOutlivesItsClient(t *testing.T) {
 	r := newRig(t, StoreConfig{}, Config{})
 	g := newGate()
-	s := proxytest.Start(t, r.wrap(func(w http.ResponseWriter, q *http.Request) {
+	left := make(chan struct{}, 2)
+	inner := r.wrap(func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		io.WriteString(w, "first half, ")
 		http.NewResponseController(w).Flush()
 		g.wait(q.Context())
+		if q.Context().Err() != nil {
+			panic(http.ErrAbortHandler)
+		}
 		io.WriteString(w, "second half")
+	})
+	s := proxytest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		context.AfterFunc(q.Context(), func() { left <- struct{}{} })
+		inner.ServeHTTP(w, q)
 	}))
 	ctx, leave := context.WithCancel(t.Context())
 	resp, err := s.Client.Do(s.Request("GET", "/", nil).WithContext(ctx))
@@ -257,6 +270,7 @@ func TestFetchOutlivesItsClient(t *testing.T) {
 	}
 	leave()
 	resp.Body.Close()
+	<-left
 	close(g.open)
 	if got := s.Get("/"); got.Text != "first half, second half" || r.asked.Load() != 1 {
 		t.Errorf("got %q %q, asked %d times", got.Text, status(got), r.asked.Load())

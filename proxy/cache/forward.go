@@ -38,14 +38,10 @@ func isSafe(method string) bool {
 // answer names (RFC 9111, section 4.4).
 func (c *Cache) invalidate(r *http.Request, h http.Header) {
 	c.drop(urlOfKey(c.keyOf(r)))
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	base := url.URL{Scheme: scheme, Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
+	base := url.URL{Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath}
 	for _, name := range []string{"Location", "Content-Location"} {
 		u, err := base.Parse(h.Get(name))
-		if h.Get(name) == "" || err != nil || !strings.EqualFold(u.Host, r.Host) || u.Scheme != scheme {
+		if h.Get(name) == "" || err != nil || !strings.EqualFold(u.Host, r.Host) {
 			continue
 		}
 		c.drop(urlOfKey(c.keyOf(&http.Request{TLS: r.TLS, Host: r.Host, URL: u, Header: r.Header})))

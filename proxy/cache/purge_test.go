@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/proxytest"
 )
 
@@ -63,10 +65,24 @@ func TestInvalidation(t *testing.T) {
 	}
 }
 
+// TestInvalidationStaysInItsHost: no host drops what is stored for another.
+func TestInvalidationStaysInItsHost(t *testing.T) {
+	r := newRig(t, StoreConfig{}, Config{})
+	s := proxytest.Start(t, r.wrap(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Content-Location", "https://victim.example/")
+	}))
+	s.Get("/", "Host", "victim.example")
+	s.Do("POST", "/", "Host", "attacker.example")
+	if got := s.Get("/", "Host", "victim.example"); !strings.Contains(status(got), "hit") {
+		t.Errorf("got %q", status(got))
+	}
+}
+
 // TestInvalidatedWhileFetched: an answer that was asked for before a change is not stored after it.
 func TestInvalidatedWhileFetched(t *testing.T) {
 	for _, how := range []string{"POST", "purge"} {
-		r := newRig(t, StoreConfig{}, Config{})
+		r := newRig(t, StoreConfig{}, Config{Wait: field.Duration(5 * time.Minute)})
 		g := newGate()
 		s := proxytest.Start(t, r.wrap(func(w http.ResponseWriter, q *http.Request) {
 			if q.Method == http.MethodPost {
