@@ -28,6 +28,8 @@ test | bench)
     want systemd systemd-analyze # packaging/systemd is shown to it
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
     want docker.io dockerd
+    want nodejs node # runs http-cache-tests
+    want npm npm     # and brings it
     if [ "$1" = bench ]; then
         want firewalld firewalld
         want dbus dbus-daemon # firewalld is started with a bus of its own
