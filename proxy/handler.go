@@ -38,6 +38,9 @@ func (s *Server) finish(x *exchange) {
 	if x.conn.guard != nil && isUpgrade(x.request.Header) && !x.hijacked {
 		x.conn.guard.end()
 	}
+	if x.body != nil {
+		x.received += x.body.taken.Load()
+	}
 	s.record(x)
 	*x = exchange{}
 	exchanges.Put(x)
@@ -72,7 +75,8 @@ func (s *Server) serve(x *exchange) {
 	}
 	cleanRequest(r.Header, x.trusted)
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
+		x.body = &pacedBody{ReadCloser: r.Body, x: x}
+		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)
 	}
 	if rt.Security.Robots != "" && x.path == "/robots.txt" {
 		x.Header()["Content-Type"] = plainText

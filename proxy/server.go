@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // Certificates has the certificate for a name that a client asks for, "" where it names none. It is asked for each
@@ -71,7 +72,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots)}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots, o.Log)}
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -129,7 +130,11 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.back.handler)
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, p.handler)
 	if err != nil {
 		return err
 	}
@@ -137,14 +142,18 @@ func (s *Server) Configure(c Config) error {
 	if c.MaxConnections == 0 {
 		s.limit.Store(defaultConnections)
 	}
-	old := s.table.Swap(t)
-	s.back.keep(t, old)
+	s.table.Store(t)
+	p.next.Apply()
 	return nil
 }
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	_, err := Compile(c, s.back.check)
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	_, err = Compile(c, p.handler)
 	return err
 }
 
@@ -296,6 +305,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.back.set.Close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
 
@@ -347,3 +357,14 @@ func (s *Server) report(a Access) {
 		s.cfg.Reporter.Access(a)
 	}
 }
+
+// orDefault is d, or what it is by default.
+func orDefault(d field.Duration, def time.Duration) time.Duration {
+	if d > 0 {
+		return time.Duration(d)
+	}
+	return def
+}
+
+// Upstreams says how the servers of all groups are.
+func (s *Server) Upstreams() []upstream.Status { return s.back.set.Status() }
