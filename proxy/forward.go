@@ -31,7 +31,6 @@ type forwarding struct {
 	out    http.ResponseWriter
 	text   []byte  // of which the headers about the client are made
 	buffer *[]byte // that holds Data
-	interm http.Header
 }
 
 var forwardings = sync.Pool{New: func() any { return new(forwarding) }}

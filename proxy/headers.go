@@ -18,22 +18,6 @@ func hopByHop(name string) bool {
 	return false
 }
 
-// removeHopByHop takes away what is of one connection, and what Connection says is.
-func removeHopByHop(h http.Header) {
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-	for name := range h {
-		if hopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
 // claims are the headers in which a proxy tells of the client. From anybody but a trusted proxy they are lies.
 func claims(name string) bool {
 	switch name {
