@@ -119,25 +119,33 @@ func load(c candidate) float64 { return float64(c.inFlight.Load()) / float64(c.s
 
 // powerOfTwo takes the less busy of two that are drawn by weight.
 func powerOfTwo(able []candidate) int {
-	a, b := draw(able), draw(able)
+	a := draw(able, -1)
+	b := draw(able, a)
 	if load(able[b]) < load(able[a]) {
 		return b
 	}
 	return a
 }
 
-func draw(able []candidate) int {
+// draw takes one by weight, and not the one at position but.
+func draw(able []candidate, but int) int {
 	total := 0
-	for _, c := range able {
-		total += c.share
-	}
-	n := rand.IntN(total)
 	for i, c := range able {
-		if n -= c.share; n < 0 {
-			return i
+		if i != but {
+			total += c.share
 		}
 	}
-	return 0
+	n, last := rand.IntN(total), 0
+	for i, c := range able {
+		if i == but {
+			continue
+		}
+		if last = i; n < c.share {
+			break
+		}
+		n -= c.share
+	}
+	return last
 }
 
 // ipHash gives a client the server that scores highest for it, so that when one goes only its own clients move. Addresses of

@@ -28,9 +28,14 @@ type group struct {
 	now      func() time.Time
 	single   *member // the only server, where nothing has to be chosen, counted or waited for
 
-	mu      sync.Mutex
+	*queue
 	members []*member
 	scratch []candidate
+}
+
+// queue is who waits for a place in a group. It outlives reloads: a place that an old request gives back is for the new ones.
+type queue struct {
+	mu      sync.Mutex      // of the group too
 	waiting []chan struct{} // the first comes first
 }
 
@@ -121,21 +126,30 @@ func (g *group) acquire(ctx context.Context, client netip.Addr, tried []*member)
 }
 
 // leave takes a request out of the queue; a turn that it had already is the next one's.
-func (g *group) leave(turn chan struct{}) {
-	for i, t := range g.waiting {
+func (q *queue) leave(turn chan struct{}) {
+	for i, t := range q.waiting {
 		if t == turn {
-			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
+			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
 			return
 		}
 	}
-	g.wake()
+	q.wake()
 }
 
 // wake gives the first in the queue its turn.
-func (g *group) wake() {
-	if len(g.waiting) > 0 {
-		close(g.waiting[0])
-		g.waiting = g.waiting[1:]
+func (q *queue) wake() {
+	if len(q.waiting) > 0 {
+		close(q.waiting[0])
+		q.waiting = q.waiting[1:]
+	}
+}
+
+// wakeAll lets everybody look again.
+func (q *queue) wakeAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) > 0 {
+		q.wake()
 	}
 }
 

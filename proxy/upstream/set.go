@@ -78,7 +78,10 @@ func (p *Plan) Add(spec Spec) (*Handle, error) {
 	p.set.mu.Lock()
 	old := p.set.groups[spec.Name]
 	p.set.mu.Unlock()
-	g := &group{conf: spec.Group, timeouts: spec.Timeouts, now: p.set.now}
+	g := &group{conf: spec.Group, timeouts: spec.Timeouts, now: p.set.now, queue: &queue{}}
+	if old != nil {
+		g.queue = old.queue
+	}
 	for i := range spec.Servers {
 		c := spec.Servers[i]
 		srv := old.find(c, spec.Timeouts)
@@ -134,11 +137,7 @@ func (p *Plan) Apply() {
 			}
 		}
 		if p.groups[name] != g {
-			g.mu.Lock()
-			for len(g.waiting) > 0 {
-				g.wake()
-			}
-			g.mu.Unlock()
+			g.wakeAll()
 		}
 	}
 	s.groups = p.groups
@@ -186,11 +185,7 @@ func (s *Set) changed(name string) {
 	if g == nil {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for len(g.waiting) > 0 {
-		g.wake()
-	}
+	g.wakeAll()
 }
 
 // Close ends all checks and closes idle connections.
