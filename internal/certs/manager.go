@@ -256,7 +256,7 @@ func (m *Manager) nextOrder(s state.Certs, name string, now time.Time) (at time.
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if wild := wildcardOf(name); m.wanted[wild] && len(m.attempts[wild]) == 0 {
+	if wild := wildcardOf(name); wild != name && m.wanted[wild] && len(m.attempts[wild]) == 0 {
 		return at, false // the wildcard comes first
 	}
 	at = now

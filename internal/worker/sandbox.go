@@ -143,10 +143,15 @@ func allow(ruleset int, path string, more uint64) error {
 		return fmt.Errorf("open %s for Landlock: %w", path, err)
 	}
 	defer unix.Close(fd)
-	rights := unix.LANDLOCK_ACCESS_FS_READ_FILE | more
+	rights := uint64(unix.LANDLOCK_ACCESS_FS_READ_FILE) | more
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		rights |= unix.LANDLOCK_ACCESS_FS_READ_DIR
+	if err := unix.Fstat(fd, &st); err == nil {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			rights |= unix.LANDLOCK_ACCESS_FS_READ_DIR
+		case unix.S_IFCHR: // /dev/null
+			rights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
+		}
 	}
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(fd)}
 	if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0); errno != 0 {
