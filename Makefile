@@ -10,6 +10,9 @@ CACHE     := $(CURDIR)/.cache
 # Pinned: another version finds other things.
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK := $(CACHE)/staticcheck-$(STATICCHECK_VERSION)
+# The test CA, with its DNS server; tests look for this version (internal/certs/pebbletest).
+PEBBLE_VERSION := v2.10.1
+PEBBLE := $(CACHE)/pebble-$(PEBBLE_VERSION)
 # Packages whose tests need no kernel: architecture, documentation, and what is generated from the code.
 CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
 FUZZTIME  ?= 10s
@@ -25,7 +28,7 @@ export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: packages modules $(STATICCHECK) ## install what is missing: Debian packages, Go modules, staticcheck
+deps: packages modules $(STATICCHECK) $(PEBBLE) ## install what is missing: Debian packages, Go modules, staticcheck, Pebble
 
 packages:
 	@scripts/deps.sh test
@@ -38,6 +41,12 @@ $(STATICCHECK): | modules
 	@mkdir -p $(CACHE)/bin
 	GOBIN=$(CACHE)/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	@mv $(CACHE)/bin/staticcheck $@
+
+$(PEBBLE): | modules
+	@mkdir -p $(CACHE)/bin
+	GOBIN=$(CACHE)/bin $(GO) install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION) github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@$(PEBBLE_VERSION)
+	@mv $(CACHE)/bin/pebble-challtestsrv $(CACHE)/pebble-challtestsrv-$(PEBBLE_VERSION)
+	@mv $(CACHE)/bin/pebble $@
 
 build: modules ## build bin/platformd and bin/platformctl
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...

@@ -385,7 +385,7 @@ func TestExternalAccount(t *testing.T) {
 	if a := h.failure("a.test"); a.Problem != "externalAccountRequired" {
 		t.Errorf("without: got %+v", a)
 	}
-	h.settings.CAs[0].EAB = &state.EAB{KID: "kid-1", Secret: "eab"}
+	h.settings.CAs[0].EAB = state.EAB{KID: "kid-1", Secret: "eab"}
 	h.clock.add(time.Hour)
 	h.pass()
 	if a := h.failure("a.test"); !strings.Contains(a.Reason, "certs secret set eab") {
