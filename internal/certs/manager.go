@@ -183,7 +183,13 @@ func (m *Manager) look(ctx context.Context) (next time.Time) {
 	}
 	m.notice(ctx, names, now)
 	s := m.cfg.Settings().WithDefaults()
-	if !m.allowed(s, names) {
+	allowed := m.allowed(s, names)
+	for _, c := range m.inUse(names) {
+		if allowed || c.Kind() == Imported {
+			m.upkeep(ctx, s, c, now)
+		}
+	}
+	if !allowed {
 		return next
 	}
 	for _, n := range names {
@@ -196,9 +202,6 @@ func (m *Manager) look(ctx context.Context) (next time.Time) {
 			continue
 		}
 		m.start(ctx, n, func(ctx context.Context) { m.obtain(ctx, s, n, false) })
-	}
-	for _, c := range m.inUse(names) {
-		m.upkeep(ctx, s, c, now)
 	}
 	return next
 }
