@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/platformd/platformd/proxy/buffer"
+	"github.com/platformd/platformd/proxy/cache"
 	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/static"
@@ -25,7 +27,10 @@ type Config struct {
 	// MaxConnections bounds the open client connections; 0 is 20,000.
 	MaxConnections int `json:"max_connections,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
-	ServerHeader string `json:"server_header,omitempty"`
+	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
+	// the proxy.
+	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	ServerHeader string                       `json:"server_header,omitempty"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }
@@ -74,6 +79,10 @@ type Route struct {
 	// Compress says which answers are compressed. Without it those of files are, and those of other back ends are left as
 	// they are: what an application writes next to its secrets is for it to decide (see proxy/compress).
 	Compress *compress.Config `json:"compress,omitempty"`
+	// Cache stores answers; see docs/cache.md. Without it none is.
+	Cache *cache.Config `json:"cache,omitempty"`
+	// Buffer takes bodies in whole, so that slow clients do not hold back ends. Without it bodies pass as they come.
+	Buffer *buffer.Config `json:"buffer,omitempty"`
 
 	RequestHeaders  HeaderEdit     `json:"request_headers,omitzero"`
 	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`

@@ -61,6 +61,9 @@ func (s *Server) serve(x *exchange) {
 	if !x.conn.tls() && !s.plain(x) {
 		return
 	}
+	if r.ProtoMajor == 3 && r.ContentLength < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		r.Body, r.ContentLength = http.NoBody, 0 // nothing was announced, and it would mean nothing (RFC 9110, section 9.3.1)
+	}
 	rt := x.route
 	if rt == nil {
 		s.fail(x, http.StatusNotFound, "no route")

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/field"
 )
 
@@ -38,6 +40,8 @@ type Options struct {
 	Log          *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
+	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
+	Work string
 }
 
 // Server serves a Table, which may be exchanged at any time.
@@ -57,6 +61,8 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	stores   stores
+	pool     *buffer.Pool
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -72,6 +78,15 @@ func NewServer(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots)}
+	s.stores = stores{work: o.Work, known: map[string]*openStore{}}
+	conf := buffer.PoolConfig{}
+	if o.Work != "" {
+		conf.Dir = filepath.Join(o.Work, "buffer")
+	}
+	var err error
+	if s.pool, err = buffer.NewPool(conf); err != nil {
+		return nil, err
+	}
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -129,7 +144,7 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.back.handler)
+	t, err := Compile(c, s.build(&c))
 	if err != nil {
 		return err
 	}
@@ -144,7 +159,7 @@ func (s *Server) Configure(c Config) error {
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	_, err := Compile(c, s.back.check)
+	_, err := Compile(c, s.back.check) // what is around a back end was looked at by Validate
 	return err
 }
 
@@ -296,6 +311,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
 

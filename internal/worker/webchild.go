@@ -70,7 +70,7 @@ func (w *web) run() error {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
 	w.access = newAccessLog()
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots})
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: w.args.Work})
 	if err != nil {
 		return err
 	}
@@ -166,6 +166,12 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 		}
 		go w.drain(d)
 		return nil, nil
+	case webPurge:
+		var what string
+		if err := json.Unmarshal(params, &what); err != nil {
+			return nil, err
+		}
+		return w.server.Purge(what)
 	case webStatus:
 		return w.status(), nil
 	}

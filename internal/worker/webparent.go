@@ -224,6 +224,13 @@ func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
 	return s, err
 }
 
+// Purge drops what caches hold: everything, or what an address, a glob or "tag:NAME" names. It gives how much that was.
+func (p *WebProcess) Purge(ctx context.Context, what string) (int, error) {
+	var n int
+	err := p.link.Ask(ctx, webPurge, what, &n)
+	return n, err
+}
+
 // Drain lets the worker finish what it is doing and end. Its control socket is removed, so that nobody adopts it.
 func (p *WebProcess) Drain(ctx context.Context, d WebDrain) error {
 	os.Remove(p.path)
