@@ -245,6 +245,9 @@ func TestBreaks(t *testing.T) {
 					return
 				}
 				defer resp.Body.Close()
+				if mode == Full {
+					t.Errorf("%s: got %d of a response that is not whole", how, resp.StatusCode)
+				}
 				if _, err := io.ReadAll(resp.Body); err == nil {
 					t.Errorf("%s, %s: taken for whole", mode, how)
 				}
@@ -278,6 +281,18 @@ func TestHandlerPanicsWhileTheClientIsSlow(t *testing.T) {
 	panicking := make(chan struct{})
 	s := proxytest.Start(t, wrap(t, Config{Response: Adaptive, MemoryBytes: 40 << 20}, p, func(w http.ResponseWriter, r *http.Request) {
 		w.Write(long)
+		// Until the sockets between here and the client are full, and the goroutine waits in the middle of a piece.
+		out, before, same := w.(*writer), int64(0), 0
+		proxytest.Eventually(t, "the client takes no more", func() bool {
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			if out.off == 0 || out.off != before {
+				before, same = out.off, 0
+				return false
+			}
+			same++
+			return same == 20
+		})
 		close(panicking)
 		panic(http.ErrAbortHandler)
 	}))
