@@ -66,8 +66,10 @@ func (c *Cache) bypasses(r *http.Request) bool {
 			return true
 		}
 	}
-	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return true // an answer to a body that is not in the key
+	// An answer to a body that is not in the key. HTTP/3 does not say whether there is one (quic-go gives -1 to every GET
+	// without a length); what is stored is asked for without it, see start.
+	if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor < 3 || len(r.TransferEncoding) > 0 {
+		return true
 	}
 	for _, pattern := range c.config.Bypass {
 		if glob(pattern, r.URL.Path) {
@@ -198,7 +200,7 @@ func (q *query) start(ctx context.Context, f *flight, o *object, client http.Res
 		c.unlink = context.AfterFunc(q.r.Context(), cancel)
 	}
 	r := q.r.Clone(ctx)
-	r.Body = http.NoBody
+	r.Body, r.ContentLength = http.NoBody, 0
 	if o != nil {
 		// Its conditions are about what the client has, ours about what is stored.
 		for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"} {
