@@ -192,13 +192,16 @@ func (q *query) hit(o *object, now time.Time, collapsed bool) error {
 func (q *query) start(ctx context.Context, f *flight, o *object, client http.ResponseWriter, why string) *capture {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &capture{
-		cache: q.Cache, flight: f, r: q.r, asked: q.store.now(), ctx: ctx, cancel: cancel, header: http.Header{},
+		cache: q.Cache, flight: f, asked: q.store.now(), ctx: ctx, cancel: cancel, header: http.Header{},
 		decided: make(chan struct{}), ended: make(chan struct{}), overflow: make(chan struct{}), drained: make(chan struct{}),
 		client: client, why: why, gone: make(chan struct{}), unlink: func() bool { return true },
 	}
 	if client != nil {
 		c.unlink = context.AfterFunc(q.r.Context(), cancel)
 	}
+	own := *q.r // which may be over while the fetch is not
+	own.Header = q.r.Header.Clone()
+	c.r = &own
 	r := q.r.Clone(ctx)
 	r.Body, r.ContentLength = http.NoBody, 0
 	if o != nil {
@@ -256,7 +259,7 @@ func (q *query) fetch(f *flight, o *object, why string) {
 
 // stream gives the client what the store gets.
 func (q *query) stream(c *capture) {
-	setHeader(q.w.Header(), c.header)
+	setHeader(q.w.Header(), c.sent)
 	addStatus(q.w.Header(), q.name, c.forwarded()+"; stored")
 	q.w.WriteHeader(c.status)
 	flush := func() { _ = http.NewResponseController(q.w).Flush() }
