@@ -232,8 +232,8 @@ func TestDNSRecords(t *testing.T) {
 		t.Fatal("a plan changed the zone")
 	}
 	wish.Replace = true
-	if list, err = h.ApplyDNS(t.Context(), activity.Record{Actor: "root"}, wish); err != nil {
-		t.Fatal(err)
+	if list, err = h.ApplyDNS(t.Context(), activity.Record{Actor: "root"}, wish); err != nil || !strings.Contains(text(list), "-www.example.test A 127.0.0.1") {
+		t.Fatalf("apply: got %s, %v", text(list), err)
 	}
 	if got := fmt.Sprint(lookUp(at, "www.example.test", dns.TypeA)); !strings.Contains(got, "198.51.100.7") || strings.Contains(got, "127.0.0.1") {
 		t.Errorf("the zone has %s", got)
