@@ -17,8 +17,9 @@ type Driver interface {
 	// Apply makes the kernel agree with rs and may be called any number of times with the same. At no moment does a
 	// packet pass that neither the old nor the new ruleset admits. An error does not mean that nothing changed: Observe
 	// tells. Off removes every trace of ours. Foreign tables, chains and rules are never touched; hooks that are already
-	// in place keep their position.
-	Apply(ctx context.Context, rs *Ruleset) error
+	// in place keep their position. found is what Apply went by, read before it changed anything: nothing can happen between
+	// the two that is in neither. It is empty, beside the error, where it could not be read.
+	Apply(ctx context.Context, rs *Ruleset) (found Listing, err error)
 	// Probe reports whether the kernel holds a in the set, by the name it has in a Listing without its family digit:
 	// "allow", "bans", "blocks", "feeds", "geo0". A set that is not there holds nothing; that is no error.
 	Probe(ctx context.Context, set string, a netip.Addr) (bool, error)

@@ -91,13 +91,3 @@ func Diff(want, have Listing) []Change {
 	}
 	return out
 }
-
-// Drift lists how have differs from before, which was there, leaving out the objects in which want differs from it: those
-// are being changed, and may be on their way. All must be sorted.
-func Drift(before, want, have Listing) []Change {
-	changing := map[[2]string]bool{}
-	for _, c := range Diff(want, before) {
-		changing[[2]string{c.Kind, c.Name}] = true
-	}
-	return slices.DeleteFunc(Diff(before, have), func(c Change) bool { return changing[[2]string{c.Kind, c.Name}] })
-}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for "run", "test" or "bench". It looks for what they bring, not for their
+# Installs the Debian packages that are missing for "run", "test", "bench" or "e2e". It looks for what they bring, not for their
 # names, so that a machine with another Docker is left alone. It never starts a service.
 set -euo pipefail
 
@@ -30,14 +30,23 @@ test | bench)
     want knot knotd # takes updates of a zone, for certificates by DNS
     want openssl openssl # makes what operators import
     want docker.io dockerd
+    want nodejs node # runs http-cache-tests
+    want npm npm     # and brings it
     if [ "$1" = bench ]; then
         want firewalld firewalld
         want dbus dbus-daemon # firewalld is started with a bus of its own
         want conntrack conntrack
     fi
     ;;
+e2e)
+    want mmdebstrap mmdebstrap
+    want qemu-system-x86 qemu-system-x86_64
+    want openssh-client ssh
+    want python3 python3
+    want lz4 lz4
+    ;;
 *)
-    echo "usage: $0 run|test|bench" >&2
+    echo "usage: $0 run|test|bench|e2e" >&2
     exit 2
     ;;
 esac

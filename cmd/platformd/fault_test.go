@@ -105,6 +105,59 @@ func TestAnotherProgramDeletesOurTable(t *testing.T) {
 	})
 }
 
+// Another program deletes the table while blocks are coming in. Whichever pass meets that, between two of its steps or
+// before word of it has come, the rules come back and the deletion is on record.
+func TestTableIsDeletedDuringBlocks(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		m.Host.Serve(m.T, "tcp", 22)
+		m.Host.Serve(m.T, "tcp", 8080)
+		source := netip.MustParseAddr("198.51.100.77")
+		m.AddSource(m.T, m.Client1, source)
+		m.block(source.String())
+		for round := range 8 {
+			found, repaired := len(m.recorded("drift-found")), len(m.recorded("drift-repaired"))
+			stop, stopped, asked := make(chan struct{}), make(chan int), make(chan struct{}, 1000)
+			go func() {
+				for n := 0; ; n++ {
+					select {
+					case <-stop:
+						stopped <- n
+						return
+					default:
+					}
+					asked <- struct{}{}
+					target := fmt.Sprintf("192.0.2.%d", (20*round+n)%250)
+					if _, err := m.client.Block(m.ctx, wire.Options{}, wire.BlockRequest{Targets: []string{target}, Reason: fmt.Sprint(n)}); err != nil {
+						m.Errorf("round %d: block %s: %v", round, target, err)
+					}
+				}
+			}()
+			for range 3 {
+				<-asked
+			}
+			<-time.After(time.Duration(round*4) * time.Millisecond) // the moment is what the test is about
+			m.Nft(m.T, "delete table inet platform\n")
+			for range 3 {
+				<-asked
+			}
+			close(stop)
+			if n := <-stopped; n < 5 {
+				m.Errorf("round %d: only %d blocks came in", round, n)
+			}
+			m.becomes(8080, nstest.Filtered)
+			blocked := m.Client1.From(source)
+			m.until("the block is back", func() bool { return blocked.Dial(m.T, "tcp", m.host(0, 22)) == nstest.Filtered })
+			m.until(fmt.Sprintf("round %d: the deletion is on record", round), func() bool { return len(m.recorded("drift-found")) > found })
+			m.until(fmt.Sprintf("round %d: the repair is on record", round), func() bool { return len(m.recorded("drift-repaired")) > repaired })
+		}
+		m.sees(22, nstest.Open)
+		blocks, err := m.client.Blocks(m.ctx)
+		if err != nil || len(blocks) < 40 {
+			m.Errorf("got %d blocks, %v", len(blocks), err)
+		}
+	})
+}
+
 func TestAnotherProgramChangesIptables(t *testing.T) {
 	onMachine(t, "", func(m *machine) {
 		m.Host.Serve(m.T, "tcp", 22)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 func blockCases() []testCase {
 	return []testCase{
 		{"blocks", blocks},
+		{"what was counted is kept", countsGoOn},
 		{"blocks end in the kernel", blocksEnd},
 		{"a time can be changed", timesChange},
 		{"the whole family blocked", blockAll},
@@ -28,6 +30,25 @@ func (e *env) checks(want map[string]nstest.Result, both bool) {
 		e.sees(from, "tcp", e.host(family(from.Src), 22), w)
 		if both {
 			e.sees(e.Host.From(netip.Addr{}), "tcp", netip.AddrPortFrom(from.Src, 80), w)
+		}
+	}
+}
+
+// What was counted does not begin anew with each change of rules.
+func countsGoOn(e *env) {
+	e.Host.Serve(e.T, "tcp", 22)
+	rs := closed(service("ssh", firewall.TCP, 22))
+	rs.Bans = timed("192.0.2.7", "2001:db8:7::/64")
+	e.apply(rs)
+	for _, source := range []string{"192.0.2.7", "2001:db8:7::7"} {
+		e.counts(firewall.ReasonBan, func() { e.checks(map[string]nstest.Result{source: nstest.Filtered}, false) })
+		for port := range uint16(3) {
+			before := e.refused(firewall.ReasonBan)
+			rs.Services = append(rs.Services, service(fmt.Sprintf("more%d", len(rs.Services)), firewall.TCP, 9000+port))
+			e.apply(rs)
+			if got := e.refused(firewall.ReasonBan); got < before || before == 0 {
+				e.Errorf("after a change of rules: got %d, want at least the %d from before", got, before)
+			}
 		}
 	}
 }
@@ -80,7 +101,7 @@ func blocksEnd(e *env) {
 	for i := range 2 {
 		rs.Blocks[i].Until, rs.Bans[i].Until = until, until
 	}
-	if err := e.d.Apply(e.Context(), rs); err != nil {
+	if _, err := e.d.Apply(e.Context(), rs); err != nil {
 		e.Fatal(err)
 	}
 	for _, s := range []string{"192.0.2.7", "2001:db8:7::7", "192.0.2.9", "2001:db8:9::9"} {
@@ -106,7 +127,7 @@ func timesChange(e *env) {
 		for i, u := range []time.Time{a, b, c, a, b, c} {
 			rs.Blocks[i].Until = u
 		}
-		if err := e.d.Apply(e.Context(), rs); err != nil {
+		if _, err := e.d.Apply(e.Context(), rs); err != nil {
 			e.Fatal(err)
 		}
 	}

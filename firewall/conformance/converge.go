@@ -14,6 +14,7 @@ import (
 func convergeCases() []testCase {
 	return []testCase{
 		{"applying twice changes nothing", twice},
+		{"apply says what it found", found},
 		{"every step between rulesets reads back", steps},
 		{"off leaves no trace, others stay", off},
 		{"foreign rules keep their meaning", foreignRules},
@@ -58,6 +59,24 @@ func (e *env) full() *firewall.Ruleset {
 	hour := time.Now().Add(time.Hour)
 	rs.Bans[0].Until, rs.Blocks[0].Until, rs.Blocks[3].Until = hour, hour, hour.Add(10*365*24*time.Hour)
 	return rs
+}
+
+// What Apply found is what Observe showed before, also where the ruleset changes.
+func found(e *env) {
+	rs := e.full()
+	if got, err := e.d.Apply(e.Context(), rs); err != nil || len(got) != 0 {
+		e.Fatalf("on an empty table: got %v, %v", got, err)
+	}
+	for _, next := range []*firewall.Ruleset{rs, closed(service("ssh", firewall.TCP, 22)), rs, {Off: true}} {
+		before := e.observe()
+		got, err := e.d.Apply(e.Context(), next)
+		if err != nil {
+			e.Fatal(err)
+		}
+		for _, c := range firewall.Diff(before, got) {
+			e.Errorf("apply found something else than was there: %v", c)
+		}
+	}
 }
 
 func twice(e *env) {
@@ -239,7 +258,7 @@ func badRulesets(e *env) {
 		rs := e.full()
 		rs.Services = nil
 		edit(rs)
-		if err := e.d.Apply(e.Context(), rs); err == nil {
+		if _, err := e.d.Apply(e.Context(), rs); err == nil {
 			e.Errorf("%s: got no error", name)
 		}
 		if d := difference(seen, e.kernel()); d != "" {

@@ -32,7 +32,7 @@ func newEnv(t *testing.T, newDriver New) *env {
 // apply applies rs and reads back.
 func (e *env) apply(rs *firewall.Ruleset) {
 	e.Helper()
-	if err := e.d.Apply(e.Context(), rs); err != nil {
+	if _, err := e.d.Apply(e.Context(), rs); err != nil {
 		e.Fatalf("apply: %v", err)
 	}
 	e.agrees(rs)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,32 +16,32 @@ import (
 // Apply implements firewall.Driver. The order is: make sets stricter, commit IPv4's chains, commit IPv6's chains, make sets
 // looser, remove what nothing uses. Where it is interrupted, what is in force is no looser than both rulesets; the next
 // Apply goes on from there.
-func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
-	now := d.now()
-	s, err := newSpec(rs, now)
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (found firewall.Listing, err error) {
+	s, err := newSpec(rs, d.now())
 	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
+		return nil, fmt.Errorf("iptables: apply: %w", err)
 	}
+	staged := d.stagedNames()
 	// First without counting the elements of big sets, which takes longer than all the rest and is hardly ever news; so a
 	// block is in force before it.
 	k, err := d.read(ctx, false)
-	switch {
-	case err != nil:
-	case s.off:
+	if err != nil {
+		return nil, fmt.Errorf("iptables: apply: %w", err)
+	}
+	maps.Copy(staged, d.stagedNames())
+	if s.off {
 		err = d.remove(ctx, k)
-	default:
-		if err = d.converge(ctx, s, k); err == nil {
-			err = d.repairBig(ctx, s)
-		}
+	} else if err = d.converge(ctx, s, k); err == nil {
+		err = d.repairBig(ctx, s, k)
 	}
 	if err != nil {
-		return fmt.Errorf("iptables: apply: %w", err)
+		err = fmt.Errorf("iptables: apply: %w", err)
 	}
-	return nil
+	return k.listing(staged), err
 }
 
-// repairBig loads big sets again that another program has changed.
-func (d *Driver) repairBig(ctx context.Context, s *spec) error {
+// repairBig loads big sets again that another program has changed, and notes in found how many elements they had.
+func (d *Driver) repairBig(ctx context.Context, s *spec, found *kernel) error {
 	if !slices.ContainsFunc(s.sets, func(x *set) bool { return x.kind == kindBig }) {
 		return nil
 	}
@@ -54,6 +53,11 @@ func (d *Driver) repairBig(ctx context.Context, s *spec) error {
 	sets, err := readSets(c, true)
 	if err != nil || !(&kernel{sets: sets}).damaged() {
 		return err
+	}
+	for name, x := range sets {
+		if _, _, _, big := splitName(name); big && found.sets[name] != nil {
+			found.sets[name] = x
+		}
 	}
 	k, err := d.read(ctx, true)
 	if err != nil {
@@ -74,7 +78,8 @@ func (k *kernel) damaged() bool {
 
 func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {
 	names := map[string]string{} // as in the spec -> in the kernel
-	var stricter, looser []string
+	var create []string
+	var stricter, looser []memberChange
 	var replaced [][2]string
 	keep := map[string]bool{}
 	for _, x := range s.sets {
@@ -91,20 +96,23 @@ func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {
 		have := k.sets[name]
 		switch {
 		case have == nil:
-			stricter = append(stricter, x.create(name, 1024))
-			stricter = append(stricter, x.fill(name)...)
+			create = append(create, x.create(name, 1024))
+			create = append(create, x.fill(name)...)
 		case !x.fits(have):
 			// Another program made a set of this name with other parameters: build the right one aside and swap.
 			temp := name + "~"
-			stricter = append(stricter, x.create(temp, 1024))
-			stricter = append(stricter, x.fill(temp)...)
+			create = append(create, x.create(temp, 1024))
+			create = append(create, x.fill(temp)...)
 			replaced = append(replaced, [2]string{temp, name})
 		default:
 			more, less := x.delta(name, have)
 			stricter, looser = append(stricter, more...), append(looser, less...)
 		}
 	}
-	if err := d.ipsetRestore(ctx, stricter); err != nil {
+	if err := d.ipsetRestore(ctx, create); err != nil {
+		return fmt.Errorf("create sets: %w", err)
+	}
+	if err := d.alter(ctx, stricter); err != nil {
 		return fmt.Errorf("make sets stricter: %w", err)
 	}
 	for _, r := range replaced {
@@ -120,7 +128,7 @@ func (d *Driver) converge(ctx context.Context, s *spec, k *kernel) error {
 			return fmt.Errorf("IPv%d: %w", 4+2*i, err)
 		}
 	}
-	if err := d.ipsetRestore(ctx, looser); err != nil {
+	if err := d.alter(ctx, looser); err != nil {
 		return fmt.Errorf("make sets looser: %w", err)
 	}
 	d.drop(slices.Collect(maps.Keys(keep))...) // rules refer to them now
@@ -235,56 +243,4 @@ func (d *Driver) ipsetRestore(ctx context.Context, lines []string) error {
 func (s *set) fits(have *kernelSet) bool {
 	return have.typ == s.typ() && have.v6 == s.v6 && have.max == s.max && have.timed == s.timed() &&
 		(!s.timed() || have.timeout == s.timeout) && (s.kind == kindMeter && s.v6) == (have.netmask == 64)
-}
-
-// fill adds all members to a new set.
-func (s *set) fill(name string) []string {
-	var out []string
-	for _, p := range s.sorted() {
-		out = append(out, s.addLine(name, p))
-	}
-	return out
-}
-
-func (s *set) sorted() []netip.Prefix {
-	return slices.SortedFunc(maps.Keys(s.members), func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-}
-
-func (s *set) addLine(name string, p netip.Prefix) string {
-	line := "add " + name + " " + p.String()
-	if s.timed() {
-		line += fmt.Sprintf(" timeout %d", seconds(s.members[p], s.now))
-	}
-	return line
-}
-
-// delta says what to do to the members that are there, apart by whether it makes the policy stricter or looser. A time
-// that differs by no more than two seconds is the same: both sides round.
-func (s *set) delta(name string, have *kernelSet) (stricter, looser []string) {
-	add, del := &stricter, &looser
-	if s.kind == kindAllow {
-		add, del = &looser, &stricter
-	}
-	if s.kind == kindMeter {
-		return nil, nil
-	}
-	for _, p := range s.sorted() {
-		left, there := have.members[p]
-		want := seconds(s.members[p], s.now)
-		switch {
-		case !there:
-			*add = append(*add, s.addLine(name, p))
-		case !s.timed() || want == left || (want != 0 && left != 0 && max(want, left)-min(want, left) <= 2):
-		case want == 0 || (left != 0 && want > left):
-			*add = append(*add, s.addLine(name, p)) // lasts longer
-		default:
-			*del = append(*del, s.addLine(name, p)) // ends sooner
-		}
-	}
-	for p := range have.members {
-		if _, wanted := s.members[p]; !wanted {
-			*del = append(*del, "del "+name+" "+p.String())
-		}
-	}
-	return stricter, looser
 }

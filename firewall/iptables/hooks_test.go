@@ -62,7 +62,7 @@ func (h *host) rules(chain string) string {
 
 func (h *host) apply(rs *firewall.Ruleset) {
 	h.Helper()
-	if err := h.d.Apply(h.Context(), rs); err != nil {
+	if _, err := h.d.Apply(h.Context(), rs); err != nil {
 		h.Fatal(err)
 	}
 	want, err := h.d.Render(rs)

@@ -14,12 +14,15 @@ import (
 )
 
 // Commands, attributes and flags of ipset's netlink protocol: linux/netfilter/ipset/ip_set.h. Reading goes this way,
-// because the ipset program cannot list headers of all sets and members of some in one run; writing goes through the
-// program, whose restore mode batches well.
+// because the ipset program cannot list headers of all sets and members of some in one run, and so do changes of a few
+// members, because starting the program takes longer than they do. Bulk goes through the program, whose restore mode
+// batches well.
 const (
 	ipsetProtocol = 6 // the lowest that every kernel accepts
 
 	cmdList = 7
+	cmdAdd  = 9
+	cmdDel  = 10
 	cmdTest = 11
 
 	attrProtocol = 1
@@ -75,11 +78,9 @@ func request(cmd uint16, flags netlink.HeaderFlags, add func(*netlink.AttributeE
 	}, err
 }
 
-// list reads what the kernel says about sets of ours: all of them, or the one that is named. With flagListSetName it is the
-// names alone, with flagListHeader the headers too, without a flag also the elements. For a header the kernel counts the
-// elements of a hash one by one, about 20 ns each.
-func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, error) {
-	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+// listRequest is the request of list.
+func listRequest(name string, flags uint32) (netlink.Message, error) {
+	return request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
 		if name != "" {
 			ae.String(attrSetName, name)
 		}
@@ -87,6 +88,13 @@ func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, er
 			ae.Uint32(netlink.NetByteOrder|attrFlags, flags)
 		}
 	})
+}
+
+// list reads what the kernel says about sets of ours: all of them, or the one that is named. With flagListSetName it is the
+// names alone, with flagListHeader the headers too, without a flag also the elements. For a header the kernel counts the
+// elements of a hash one by one, about 20 ns each.
+func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, error) {
+	req, err := listRequest(name, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +124,7 @@ func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, er
 }
 
 // readSets reads all sets of ours: the members of the small ones, and the headers of the others. Without counting, big sets
-// are taken to have as many elements as their names say.
+// are taken to be what their names say.
 func readSets(c *netlink.Conn, counting bool) (map[string]*kernelSet, error) {
 	names, err := list(c, "", flagListSetName)
 	if err != nil {
@@ -124,9 +132,9 @@ func readSets(c *netlink.Conn, counting bool) (map[string]*kernelSet, error) {
 	}
 	out := map[string]*kernelSet{}
 	for name := range names {
-		_, _, elements, big := splitName(name)
+		logical, _, elements, big := splitName(name)
 		if big && !counting {
-			out[name] = &kernelSet{name: name, elements: uint32(elements)}
+			out[name] = &kernelSet{name: name, typ: (&set{kind: kindBig}).typ(), v6: strings.HasSuffix(logical, digitOf(true)), elements: uint32(elements)}
 			continue
 		}
 		var flags uint32
@@ -223,9 +231,10 @@ func (s *kernelSet) decodeMember(ad *netlink.AttributeDecoder) error {
 	return nil
 }
 
-// test asks whether an address is in a set of the kernel.
-func test(c *netlink.Conn, kernel string, a netip.Addr) (bool, error) {
-	req, err := request(cmdTest, netlink.Acknowledge, func(ae *netlink.AttributeEncoder) {
+// element sends a command about one element and waits for the answer. Without a flag that says otherwise, adding what is
+// there and removing what is not there are no errors.
+func element(c *netlink.Conn, cmd uint16, kernel string, a netip.Addr, more func(data *netlink.AttributeEncoder)) error {
+	req, err := request(cmd, netlink.Acknowledge, func(ae *netlink.AttributeEncoder) {
 		ae.String(attrSetName, kernel)
 		ae.Nested(attrData, func(data *netlink.AttributeEncoder) error {
 			data.ByteOrder = binary.BigEndian
@@ -237,13 +246,19 @@ func test(c *netlink.Conn, kernel string, a netip.Addr) (bool, error) {
 				ip.Bytes(netlink.NetByteOrder|typ, a.AsSlice())
 				return nil
 			})
+			more(data)
 			return nil
 		})
 	})
-	if err != nil {
-		return false, err
+	if err == nil {
+		_, err = c.Execute(req)
 	}
-	_, err = c.Execute(req)
+	return err
+}
+
+// test asks whether an address is in a set of the kernel.
+func test(c *netlink.Conn, kernel string, a netip.Addr) (bool, error) {
+	err := element(c, cmdTest, kernel, a, func(*netlink.AttributeEncoder) {})
 	var errno unix.Errno
 	if errors.As(err, &errno) && errno == errNotThere {
 		return false, nil

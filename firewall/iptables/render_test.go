@@ -109,10 +109,7 @@ func TestRenderLeavesOutWhatHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(s.sets, func(x *set) bool { return x.name == "blocks4" })
-	var got []string
-	for _, p := range s.sets[i].sorted() {
-		got = append(got, s.sets[i].addLine("x", p))
-	}
+	got := s.sets[i].fill("x")
 	if want := []string{"add x 192.0.2.2/32 timeout 1", "add x 192.0.2.3/32 timeout 0"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -150,7 +147,8 @@ func TestOrder(t *testing.T) {
 		{kindAllow, map[netip.Prefix]time.Time{p("192.0.2.1/32"): {}, p("192.0.2.3/32"): {}}, []string{"del x 192.0.2.2/32"}, []string{"add x 192.0.2.3/32"}},
 	} {
 		s := &set{kind: c.kind, members: c.members, now: now}
-		stricter, looser := s.delta("x", have)
+		more, less := s.delta("x", have)
+		stricter, looser := lines(more), lines(less)
 		if !slices.Equal(stricter, c.stricter) || !slices.Equal(looser, c.looser) {
 			t.Errorf("%v: got %q and %q, want %q and %q", c.members, stricter, looser, c.stricter, c.looser)
 		}

@@ -76,7 +76,7 @@ func (d *Driver) stagedNames() map[string]bool {
 	return maps.Clone(d.staged)
 }
 
-// Tighten implements firewall.Tightener: two programs less than Apply, because it looks at no rules.
+// Tighten implements firewall.Tightener: no program is run, because it looks at no rules.
 func (d *Driver) Tighten(ctx context.Context, rs *firewall.Ruleset) error {
 	s, err := newSpec(rs, d.now())
 	if err != nil || s.off {
@@ -86,7 +86,7 @@ func (d *Driver) Tighten(ctx context.Context, rs *firewall.Ruleset) error {
 	if err != nil {
 		return fmt.Errorf("iptables: tighten: %w", err)
 	}
-	var stricter []string
+	var stricter []memberChange
 	for _, x := range s.sets {
 		have := k.sets[setPrefix+x.name]
 		if x.kind == kindBig || have == nil || !x.fits(have) {
@@ -95,7 +95,7 @@ func (d *Driver) Tighten(ctx context.Context, rs *firewall.Ruleset) error {
 		more, _ := x.delta(setPrefix+x.name, have)
 		stricter = append(stricter, more...)
 	}
-	if err := d.ipsetRestore(ctx, stricter); err != nil {
+	if err := d.alter(ctx, stricter); err != nil {
 		return fmt.Errorf("iptables: tighten: %w", err)
 	}
 	return nil

@@ -136,7 +136,9 @@ func (a *application) switchOver() error {
 		}
 	}
 	if a.fresh {
-		a.addRules()
+		if err := a.addRules(); err != nil {
+			return err
+		}
 	}
 	return a.flush("switch rules")
 }

@@ -74,11 +74,11 @@ func TestListingLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Apply(t.Context(), rs); err != nil {
+	if _, err := d.Apply(t.Context(), rs); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Apply(context.Background(), &firewall.Ruleset{Off: true}); err != nil {
+		if _, err := d.Apply(context.Background(), &firewall.Ruleset{Off: true}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -187,6 +187,16 @@ func (d *Driver) Counters(context.Context) ([]firewall.Counter, error) {
 			out = append(out, firewall.Counter{Reason: reasonOf(c.Name), Packets: c.Packets, Bytes: c.Bytes})
 		}
 	}
+	bans, err := banned(nc)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Reason == firewall.ReasonBan {
+			out[i].Packets += bans.Packets
+			out[i].Bytes += bans.Bytes
+		}
+	}
 	slices.SortFunc(out, func(a, b firewall.Counter) int { return strings.Compare(string(a.Reason), string(b.Reason)) })
 	return out, nil
 }
@@ -201,15 +211,19 @@ func reasonOf(counter string) firewall.Reason {
 }
 
 // Apply implements firewall.Driver.
-func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) error {
-	return connected(func(c *netlink.Conn, nc *nftables.Conn) error { return d.apply(ctx, c, nc, rs) })
+func (d *Driver) Apply(ctx context.Context, rs *firewall.Ruleset) (found firewall.Listing, err error) {
+	err = connected(func(c *netlink.Conn, nc *nftables.Conn) error {
+		have, err := d.recall(c, nc)
+		if err != nil {
+			return err
+		}
+		found = have.listing()
+		return d.apply(ctx, c, nc, have, rs)
+	})
+	return found, err
 }
 
-func (d *Driver) apply(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, rs *firewall.Ruleset) error {
-	have, err := d.recall(c, nc)
-	if err != nil {
-		return err
-	}
+func (d *Driver) apply(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, have *snapshot, rs *firewall.Ruleset) error {
 	if rs.Off {
 		if !have.exists {
 			return nil

@@ -17,6 +17,14 @@ const bulk = 10_000
 // create makes a new generation, fills it and looks whether the kernel holds it.
 func (a *application) create(x *set, now time.Time) error {
 	k := x.kernel(table(), x.newName())
+	var listed *pages
+	if x.kind == kindPages {
+		p, err := pagesOf(x)
+		if err != nil {
+			return err
+		}
+		listed, k.Comment = p, bigComment(x.content(), p.count())
+	}
 	if x.big != nil {
 		n, err := kernelCount(x)
 		if err != nil {
@@ -49,6 +57,9 @@ func (a *application) create(x *set, now time.Time) error {
 	a.created = append(a.created, k)
 	a.names[x.name] = k.Name
 	l := &loader{conn: a.wire, set: k.Name}
+	if listed != nil {
+		return a.loadPages(l, listed)
+	}
 	if x.big != nil {
 		if a.watch == nil || bigLen(*x.big, x.v6) < bulk {
 			return a.load(l, x)
@@ -139,6 +150,27 @@ func (a *application) load(l *loader, x *set) error {
 			if err := a.mustContain(l.set, p); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+func (a *application) loadPages(l *loader, p *pages) error {
+	load := func() error { return l.addAll(p) }
+	if a.watch != nil && p.count() >= bulk {
+		bare := load
+		load = func() error { return a.watch.deaf(bare) }
+	}
+	if err := load(); err != nil {
+		return err
+	}
+	first, last, ok := p.ends()
+	if !ok {
+		return nil
+	}
+	for _, n := range []uint32{first, last} {
+		if err := a.mustContain(l.set, netip.AddrFrom4([4]byte(pageKey(n)))); err != nil {
+			return err
 		}
 	}
 	return nil

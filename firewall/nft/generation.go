@@ -3,6 +3,7 @@ package nft
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
@@ -131,7 +132,11 @@ func (a *application) addRegular() {
 }
 
 // addRules queues the base chains and all rules of the new generation.
-func (a *application) addRules() {
+func (a *application) addRules() error {
+	before, err := banned(a.nc)
+	if err != nil {
+		return err
+	}
 	for _, c := range a.want.chains {
 		k := &nftables.Chain{Name: kernelChain(c.name, a.generation), Table: table()}
 		if c.hook != nil {
@@ -141,10 +146,48 @@ func (a *application) addRules() {
 			a.nc.AddChain(k)
 		}
 		for _, r := range c.rules {
-			a.nc.AddRule(&nftables.Rule{Table: table(), Chain: k, Exprs: a.bind(r.exprs),
+			a.nc.AddRule(&nftables.Rule{Table: table(), Chain: k, Exprs: goOn(a.bind(r.exprs), before),
 				UserData: userdata.AppendString(nil, userdata.TypeComment, r.id)})
 		}
 	}
+	return nil
+}
+
+// goOn lets the counter of a rule begin with what those of former generations counted. What they count until they are
+// removed, some milliseconds later, is lost.
+func goOn(exprs []expr.Any, before expr.Counter) []expr.Any {
+	for i, e := range exprs {
+		if _, ok := e.(*expr.Counter); ok {
+			exprs[i] = &before
+		}
+	}
+	return exprs
+}
+
+// banned is what the rule with a counter of its own has counted. For a moment there are two generations of it, of which one
+// began with what the other had.
+func banned(nc *nftables.Conn) (sum expr.Counter, err error) {
+	chains, err := nc.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return sum, fmt.Errorf("list chains: %w", err)
+	}
+	for _, ch := range chains {
+		if ch.Table.Name != tableName || logicalName(ch.Name) != rawChain {
+			continue
+		}
+		rules, err := nc.GetRules(table(), ch)
+		if err != nil {
+			return sum, fmt.Errorf("list rules of chain %s: %w", ch.Name, err)
+		}
+		for _, r := range rules {
+			for _, e := range r.Exprs {
+				if c, ok := e.(*expr.Counter); ok {
+					sum.Packets, sum.Bytes = max(sum.Packets, c.Packets), max(sum.Bytes, c.Bytes)
+				}
+			}
+		}
+	}
+	return sum, nil
 }
 
 // bind names the generations of sets and chains in expressions.

@@ -16,7 +16,7 @@ func TestWatchAfterBulkLoad(t *testing.T) {
 	nstest.Run(t, func(t *testing.T) {
 		tp := nstest.NewTopology(t)
 		d := newDriver(t)
-		if err := d.Apply(t.Context(), &firewall.Ruleset{}); err != nil {
+		if _, err := d.Apply(t.Context(), &firewall.Ruleset{}); err != nil {
 			t.Fatal(err)
 		}
 		reports := make(chan firewall.ChangedBy, 64)
@@ -57,7 +57,7 @@ func TestWatchAfterBulkLoad(t *testing.T) {
 		if feeds.V4 < bulk {
 			t.Fatalf("the list has %d ranges, too few for this test", feeds.V4)
 		}
-		if err := d.Apply(t.Context(), &firewall.Ruleset{Feeds: feeds}); err != nil {
+		if _, err := d.Apply(t.Context(), &firewall.Ruleset{Feeds: feeds}); err != nil {
 			t.Fatal(err)
 		}
 		await("the bulk load", nobody)

@@ -24,6 +24,7 @@ const (
 	kindBans                    // single keys, each with its own end: a hash
 	kindMeter                   // filled by packets
 	kindServices                // the map from protocol and port to a verdict
+	kindPages                   // a hash of the parts of the address space in which big sets have something
 )
 
 // set is one kernel set as it should be. A set with generations has "_" and eight characters after its name in the
@@ -39,6 +40,7 @@ type set struct {
 	limit       string        // kindMeter: its members carry the limit that was in force when they were made
 	small       []firewall.Timed
 	big         *firewall.BigSet
+	lists       []*firewall.BigSet // kindPages
 	services    []servicePort
 }
 
@@ -63,6 +65,7 @@ func (s *spec) listSets(rs *firewall.Ruleset) {
 	for _, g := range rs.Geo {
 		s.bigSets(g.Name+"_", g.Set, g.Refuse == "notin")
 	}
+	s.addPages(rs)
 	for _, x := range rs.Output.Services {
 		s.smallSets("to_"+word(x.Name)+"_", x.Sources)
 	}
@@ -184,6 +187,12 @@ func (x *set) content() string {
 		}
 		slices.Sort(lines)
 		return digestLines(len(lines), func(i int) string { return lines[i] })
+	case x.kind == kindPages:
+		parts := []string{x.name}
+		for _, l := range x.lists {
+			parts = append(parts, l.Digest)
+		}
+		return digestOf(parts...)
 	case x.big != nil:
 		return digestOf(x.big.Digest, x.name, fmt.Sprint(bigLen(*x.big, x.v6)))
 	}
@@ -207,6 +216,9 @@ func (x *set) kernel(table *nftables.Table, name string) *nftables.Set {
 	case kindServices:
 		k.KeyType, k.DataType = serviceKey, nftables.TypeVerdict
 		k.IsMap, k.Interval, k.Concatenation = true, true, true
+	case kindPages:
+		// The kernel takes its fastest hash where the size is known and the key has four bytes.
+		k.KeyType, k.Size = nftables.TypeIPAddr, 1<<pageBits
 	}
 	return k
 }
@@ -229,6 +241,9 @@ func (x *set) text() string {
 		return fmt.Sprintf("type %s; flags dynamic,timeout; timeout %v; size %d", typ, x.timeout, x.size)
 	case kindServices:
 		return fmt.Sprintf("type inet_proto . inet_service : verdict; flags interval; %d entries", len(x.services))
+	}
+	if x.kind == kindPages {
+		return fmt.Sprintf("type ipv4_addr; size %d; of %d lists", 1<<pageBits, len(x.lists))
 	}
 	n := len(x.small)
 	if x.big != nil {

@@ -285,6 +285,8 @@ func canonical(exprs []expr.Any) string {
 			y := *x
 			y.Name = strings.TrimRight(x.Name, "\x00")
 			e = &y
+		case *expr.Counter:
+			e = &expr.Counter{} // what it counted is not what the rule does
 		case *expr.Log:
 			y := *x
 			y.Flags, y.Level, y.QThreshold = 0, 0, 0

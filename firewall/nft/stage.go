@@ -31,7 +31,7 @@ func (d *Driver) stage(ctx context.Context, c *netlink.Conn, nc *nftables.Conn, 
 	a := &application{wire: c, nc: nc, have: have, want: newSpec(rs), names: map[string]string{}, watch: &d.watch, made: d.remember}
 	wanted := map[string]bool{}
 	for _, x := range a.want.sets {
-		if x.big == nil {
+		if x.big == nil && x.kind != kindPages {
 			continue
 		}
 		if ctx.Err() != nil {

@@ -21,7 +21,7 @@ func TestTighten(t *testing.T) {
 			}
 			return &firewall.Ruleset{Blocks: []firewall.Timed{{Range: ranges.Single(x)}}, Bans: []firewall.Timed{{Range: ban}}}
 		}
-		if err := d.Apply(t.Context(), only(a)); err != nil {
+		if _, err := d.Apply(t.Context(), only(a)); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.(firewall.Tightener).Tighten(t.Context(), only(b)); err != nil {
@@ -37,7 +37,7 @@ func TestTighten(t *testing.T) {
 		check("after Tighten", "blocks", b, true)
 		check("after Tighten", "bans", a, true)
 		check("after Tighten", "bans", b, true)
-		if err := d.Apply(t.Context(), only(b)); err != nil {
+		if _, err := d.Apply(t.Context(), only(b)); err != nil {
 			t.Fatal(err)
 		}
 		check("after Apply", "blocks", a, false)

@@ -226,6 +226,9 @@ func counter(name string) stmt {
 	return stmt{"counter name " + name, []expr.Any{&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: name}}}
 }
 
+// counterHere counts in the rule itself; see counted.
+func counterHere() stmt { return stmt{"counter", []expr.Any{&expr.Counter{}}} }
+
 // logged sends a copy of the packet's head to the NFLOG group, at most firewall.LogRate a second.
 func logged(reason firewall.Reason) stmt {
 	key := uint32(1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_SNAPLEN)

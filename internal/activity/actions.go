@@ -29,6 +29,8 @@ const (
 	BanPolicyChanged    Action = "banpolicy-changed"
 	DriftFound          Action = "drift-found"
 	DriftRepaired       Action = "drift-repaired"
+	RouteAdded          Action = "route-added"
+	RouteRemoved        Action = "route-removed"
 	CertificateIssued   Action = "certificate-issued"
 	CertificateFailed   Action = "certificate-failed"
 	CertificateImported Action = "certificate-imported"
@@ -87,6 +89,8 @@ func Actions() []ActionInfo {
 		{GeoChanged, "A rule about countries was added, changed or removed."},
 		{GeoDataUpdated, "New country data was taken over."},
 		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
+		{RouteAdded, "A route of the proxy was added or replaced."},
+		{RouteRemoved, "A route of the proxy was removed."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},
 		{BanRemoved, "A ban was removed by hand."},

@@ -18,8 +18,6 @@ import (
 type certBook struct {
 	*certs.Manager
 	store *certs.Store
-	// challenges are what a CA asks for now, for whoever answers on ports 80 and 443.
-	challenges *certs.Challenges
 }
 
 func (d *Daemon) openCerts(ctx context.Context) (*certBook, error) {
@@ -41,13 +39,12 @@ func (d *Daemon) openCerts(ctx context.Context) (*certBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &certBook{store: store, challenges: &certs.Challenges{}}
+	b := &certBook{store: store}
 	b.Manager, err = certs.New(ctx, certs.Config{
-		Store: store, Issuer: d.lists.pool, Responder: b.challenges,
-		// The hosts of routes come here when there are routes.
-		Names:    func() []string { return nil },
+		Store: store, Issuer: d.lists.pool, Responder: challenger{d},
+		Names:    d.routeNames,
 		Settings: func() state.Certs { s, _ := d.store.Current(); return s.Certs },
-		Changed:  func([]string) {},
+		Changed:  func(names []string) { d.edge.refresh(names) },
 		Record:   func(ctx context.Context, r activity.Record) { d.record(ctx, r) },
 		Health:   d.health, Now: d.now, Log: d.log,
 	})

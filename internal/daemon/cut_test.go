@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
@@ -20,9 +21,9 @@ type steps struct {
 
 func (s *steps) Name() string { return "steps" }
 
-func (s *steps) Apply(context.Context, *firewall.Ruleset) error {
+func (s *steps) Apply(context.Context, *firewall.Ruleset) (firewall.Listing, error) {
 	*s.did = append(*s.did, "apply")
-	return s.fail
+	return nil, s.fail
 }
 
 // tight is one that can be made stricter in advance.
@@ -55,7 +56,7 @@ func TestCutFollowsApply(t *testing.T) {
 			if tt.tight {
 				d = tight{s}
 			}
-			p := &packetFilter{driver: d, desired: func() (*firewall.Ruleset, string, error) { return &firewall.Ruleset{}, "steps", nil },
+			p := &packetFilter{now: time.Now, driver: d, desired: func() (*firewall.Ruleset, string, error) { return &firewall.Ruleset{}, "steps", nil },
 				cut: func(_ context.Context, got []ranges.Range) (int, error) {
 					if !slices.Equal(got, targets) {
 						t.Errorf("cut: got %v, want %v", got, targets)

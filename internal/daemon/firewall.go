@@ -28,7 +28,8 @@ type packetFilter struct {
 	driver  firewall.Driver
 	inForce *firewall.Ruleset // what the last pass that was verified wanted
 	applied *firewall.Ruleset // what the last Apply was for
-	held    bool              // Verify saw it in the kernel
+	seen    *firewall.Ruleset // what was last seen in the kernel, until drift from it was found
+	since   changing          // what was applied after that
 	checked time.Time
 }
 
@@ -62,30 +63,10 @@ func (p *packetFilter) check(ctx context.Context, d firewall.Driver, rs *firewal
 	if err == nil && len(changes) == 0 {
 		p.mu.Lock()
 		p.inForce, p.checked = rs, p.now()
-		p.held = p.held || rs == p.applied
+		p.seen, p.since = rs, changing{}
 		p.mu.Unlock()
 	}
 	return changes, err
-}
-
-// drift compares the kernel with the ruleset that was seen in it, before another takes its place.
-func (p *packetFilter) drift(ctx context.Context, d firewall.Driver, before, want *firewall.Ruleset) ([]firewall.Change, error) {
-	return p.settle(ctx, before, func() ([]firewall.Change, error) {
-		now := p.now()
-		was, err := d.Render(before.Without(now))
-		if err != nil {
-			return nil, err
-		}
-		wanted, err := d.Render(want.Without(now))
-		if err != nil {
-			return nil, err
-		}
-		have, err := d.Observe(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return firewall.Drift(was, wanted, have), nil
-	})
 }
 
 // settle compares. An entry ends in the kernel a moment before or after it ends here; where that may be the difference, it
@@ -139,29 +120,31 @@ func (p *packetFilter) Apply(ctx context.Context) (drift []firewall.Change, err 
 		return nil, err
 	}
 	p.mu.Lock()
-	old, before, held := p.driver, p.applied, p.held
-	p.driver, p.applied, p.held = d, rs, false
-	p.mu.Unlock()
+	old := p.driver
 	same := old != nil && old.Name() == d.Name()
+	if !same {
+		p.seen, p.since = nil, changing{}
+	}
+	p.driver, p.applied = d, rs
+	p.mu.Unlock()
 	if t, ok := d.(firewall.Tightener); ok && len(cuts) > 0 && same {
 		// Flows that come back because rules are missing are ended again below.
 		if err := t.Tighten(ctx, rs); err == nil {
 			p.grant(ctx, cuts)
 		}
 	}
-	var driftErr error
-	if held && same {
-		drift, driftErr = p.drift(ctx, d, before, rs)
-	}
-	if err := d.Apply(ctx, rs); err != nil {
+	start := p.now()
+	found, err := d.Apply(ctx, rs)
+	drift, driftErr := p.drift(d, rs, found, err != nil && len(found) == 0, start)
+	if err != nil {
 		p.putBack(cuts)
 		return drift, errors.Join(driftErr, err)
 	}
 	p.grant(ctx, cuts)
 	if old != nil && !same {
-		return drift, old.Apply(ctx, &firewall.Ruleset{Off: true})
+		_, err = old.Apply(ctx, &firewall.Ruleset{Off: true})
 	}
-	return drift, driftErr
+	return drift, errors.Join(driftErr, err)
 }
 
 // stage loads the big sets of a ruleset beside those in use, where the driver can. Without it, Apply loads them.

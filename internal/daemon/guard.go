@@ -139,7 +139,8 @@ func (s saved) apply(ctx context.Context, drivers Drivers) error {
 		return err
 	}
 	rs := *s.Ruleset
-	return driver.Apply(ctx, &rs)
+	_, err = driver.Apply(ctx, &rs)
+	return err
 }
 
 // Restore puts the last ruleset that was in force back, without the database or the network: at early boot, before any

@@ -32,6 +32,12 @@ func (d *Daemon) report(r reconcile.Result) {
 	if len(r.Drift) > 0 {
 		d.reportDrift(ctx, r)
 	}
+	if d.drifted && r.Verified {
+		d.drifted = false
+		_, rev := d.store.Current()
+		d.record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.DriftRepaired, Object: "firewall", Revision: rev.ID, Outcome: activity.OK,
+			Message: fmt.Sprintf("put back in %v", r.Took.Round(1e6))})
+	}
 	switch {
 	case r.Verified:
 		d.health.Clear("firewall-not-in-force")
@@ -60,10 +66,7 @@ func (d *Daemon) reportDrift(ctx context.Context, r reconcile.Result) {
 	changes, _ := json.Marshal(r.Drift[:min(len(r.Drift), 50)])
 	d.record(ctx, activity.Record{Actor: who, Source: "local", Action: activity.DriftFound, Object: "firewall", Revision: rev.ID, Outcome: activity.OK,
 		Message: who + " changed our rules: " + summarize(r.Drift), Before: changes})
-	if r.Verified {
-		d.record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.DriftRepaired, Object: "firewall", Revision: rev.ID, Outcome: activity.OK,
-			Message: fmt.Sprintf("put back in %v", r.Took.Round(1e6))})
-	}
+	d.drifted = true
 }
 
 // summarize names the first few changes.

@@ -30,6 +30,7 @@ func (s *State) Validate() error {
 		v.bad("version", "%d is not known to this program; it reads and writes version %d", s.Version, Version)
 	}
 	v.join("firewall", s.Firewall.Validate())
+	v.join("proxy", s.Proxy.Validate())
 	s.Bans.validate(v)
 	s.Certs.validate(v)
 	s.Settings.validate(v)

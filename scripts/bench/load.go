@@ -44,7 +44,7 @@ func applyChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Apply(context.Background(), &rs); err != nil {
+	if _, err := d.Apply(context.Background(), &rs); err != nil {
 		return err
 	}
 	fmt.Println(peakMemory(os.Getpid()))

@@ -48,7 +48,7 @@ func each(t *testing.T, p firewall.Policy, f func(h host)) {
 				if h.rs, err = firewall.Compile(&p, firewall.Source{Now: time.Now()}); err != nil {
 					t.Fatal(err)
 				}
-				if err := d.Apply(t.Context(), h.rs); err != nil {
+				if _, err := d.Apply(t.Context(), h.rs); err != nil {
 					t.Fatal(err)
 				}
 				f(h)
@@ -271,7 +271,7 @@ func TestWithoutIPv6(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Apply(t.Context(), h.rs); err != nil {
+		if _, err := d.Apply(t.Context(), h.rs); err != nil {
 			t.Fatal(err)
 		}
 		h.Host.Sysctl(t, "net/ipv6/conf/default/disable_ipv6", "1")
