@@ -40,6 +40,7 @@ const (
 	CertsChanged        Action = "certs-changed"
 	SecretStored        Action = "secret-stored"
 	SecretRemoved       Action = "secret-removed"
+	DNSChanged          Action = "dns-changed"
 	FirewallEnabled     Action = "firewall-enabled"
 	FirewallDisabled    Action = "firewall-disabled"
 	FirewallApplied     Action = "firewall-applied"
@@ -107,6 +108,7 @@ func Actions() []ActionInfo {
 		{CertsChanged, "Who issues certificates, and for which names, was changed."},
 		{SecretStored, "A secret of a DNS provider or certificate authority was stored."},
 		{SecretRemoved, "A secret was removed."},
+		{DNSChanged, "Records of a zone were created or removed at a DNS provider."},
 		{FirewallEnabled, "The firewall was switched on."},
 		{FirewallDisabled, "The firewall was switched off; the host is open."},
 		{FirewallApplied, "A ruleset was put into the kernel and read back."},

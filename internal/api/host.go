@@ -36,6 +36,7 @@ type Change struct {
 // ErrLockout are the caller's to mend; every other error is ours.
 type Host interface {
 	CertHost
+	DNSHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)
