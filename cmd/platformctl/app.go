@@ -70,7 +70,8 @@ Exit codes are listed by: platformctl help exit-codes`,
 	grouped(c, "look", newStatusCommand(a), newExplainCommand(a), newDropsCommand(a), newTopCommand(a), newDoctorCommand(a),
 		newBlockedCommand(a), newAllowedCommand(a))
 	grouped(c, "change", newPortsCommand(a), newBlockCommand(a), newUnblockCommand(a), newAllowCommand(a), newUnallowCommand(a),
-		newFeedsCommand(a), newGeoCommand(a), newLimitsCommand(a), newBansCommand(a), newFirewallCommand(a), newConfirmCommand(a))
+		newFeedsCommand(a), newGeoCommand(a), newLimitsCommand(a), newBansCommand(a), newFirewallCommand(a),
+		newRouteCommand(a), newProxyCommand(a), newCertsCommand(a), newConfirmCommand(a))
 	grouped(c, "history", newHistoryCommand(a), newDiffCommand(a), newRollbackCommand(a), newExportCommand(a), newPlanCommand(a),
 		newApplyCommand(a), newActivityCommand(a))
 	grouped(c, "more", newVersionCommand(a), newDocsCommand())

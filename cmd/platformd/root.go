@@ -26,16 +26,18 @@ var version = "dev"
 
 // options are the flags of platformd itself.
 type options struct {
-	dataDir, socket, config, driver, authLog string
-	verbose                                  bool
+	dataDir, socket, config, driver, authLog, http, https string
+	roots                                                 []string
+	verbose                                               bool
 }
 
 func newRootCommand() *cobra.Command {
 	var o options
 	c := &cobra.Command{
 		Use:   "platformd",
-		Short: "Keep this host's firewall as its document says",
+		Short: "Keep this host as its document says",
 		Long: `platformd keeps the firewall of the network namespace that it is started in, and answers platformctl on a unix socket.
+With --http and --https it is an HTTPS proxy too, which runs in a process without privileges and outlives it.
 
 It runs in the foreground. Stopping or killing it leaves the rules in force; "platformctl firewall off" removes them.`,
 		Version:       version,
@@ -51,6 +53,9 @@ It runs in the foreground. Stopping or killing it leaves the rules in force; "pl
 	f.StringVar(&o.socket, "socket", api.DefaultSocket, "unix socket for the API")
 	f.StringVar(&o.config, "config", "", "document for the first start, YAML or JSON; later starts use what is stored")
 	f.StringVar(&o.authLog, "auth-log", "", "file in which sshd logs, instead of the journal")
+	f.StringVar(&o.http, "http", "", "address for plain HTTP, such as :80; without it nothing listens")
+	f.StringVar(&o.https, "https", "", "address for HTTPS and HTTP/3, such as :443; without it nothing listens")
+	f.StringSliceVar(&o.roots, "file-root", []string{"/srv", "/var/www"}, "folder below which the proxy may serve files; may be given several times")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
 	c.AddCommand(newRestoreCommand(&o), newGuardCommand(&o), newWorkerCommand())
 	return c
@@ -77,7 +82,8 @@ func run(ctx context.Context, o options) error {
 	}
 	d, err := daemon.New(ctx, daemon.Config{
 		DataDir: dir, Socket: o.socket, Driver: o.driver, Drivers: drivers(), Version: version, Log: log, Now: time.Now,
-		First: first, StartGuard: startGuard, AuthLog: o.authLog,
+		First: first, StartGuard: startGuard, AuthLog: o.authLog, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
+		HTTP: o.http, HTTPS: o.https, FileRoots: o.roots,
 	})
 	if err != nil {
 		return err

@@ -7,51 +7,61 @@ type Action string
 
 // The actions. Their descriptions are in Actions.
 const (
-	PortOpened         Action = "port-opened"
-	PortClosed         Action = "port-closed"
-	PortChanged        Action = "port-changed"
-	AddressBlocked     Action = "address-blocked"
-	AddressUnblocked   Action = "address-unblocked"
-	AddressAllowed     Action = "address-allowed"
-	AddressDisallowed  Action = "address-disallowed"
-	BlockExpired       Action = "block-expired"
-	FeedAdded          Action = "feed-added"
-	FeedRemoved        Action = "feed-removed"
-	FeedUpdated        Action = "feed-updated"
-	FeedRejected       Action = "feed-rejected"
-	GeoChanged         Action = "geo-changed"
-	GeoDataUpdated     Action = "geodata-updated"
-	GeoDataRejected    Action = "geodata-rejected"
-	LimitChanged       Action = "limit-changed"
-	BanAdded           Action = "ban-added"
-	BanRemoved         Action = "ban-removed"
-	BanExpired         Action = "ban-expired"
-	BanPolicyChanged   Action = "banpolicy-changed"
-	DriftFound         Action = "drift-found"
-	DriftRepaired      Action = "drift-repaired"
-	FirewallEnabled    Action = "firewall-enabled"
-	FirewallDisabled   Action = "firewall-disabled"
-	FirewallApplied    Action = "firewall-applied"
-	FirewallRestored   Action = "firewall-restored"
-	DriverChanged      Action = "driver-changed"
-	PolicyChanged      Action = "policy-changed"
-	SettingsChanged    Action = "settings-changed"
-	RevisionApplied    Action = "revision-applied"
-	RevisionRolledBack Action = "revision-rolled-back"
-	ChangeConfirmed    Action = "change-confirmed"
-	ChangeReverted     Action = "change-reverted"
-	StateRestored      Action = "state-restored"
-	HealthChanged      Action = "health-changed"
-	DaemonStarted      Action = "daemon-started"
-	DaemonStopped      Action = "daemon-stopped"
-	LoginFailed        Action = "login-failed"
-	RequestRefused     Action = "request-refused"
-	ActivityStarted    Action = "activity-started"
-	ActivityRestarted  Action = "activity-restarted"
-	ActivityDamaged    Action = "activity-damaged"
-	ActivityAccepted   Action = "activity-accepted"
-	ActivityPruned     Action = "activity-pruned"
-	ActivityExported   Action = "activity-exported"
+	PortOpened          Action = "port-opened"
+	PortClosed          Action = "port-closed"
+	PortChanged         Action = "port-changed"
+	AddressBlocked      Action = "address-blocked"
+	AddressUnblocked    Action = "address-unblocked"
+	AddressAllowed      Action = "address-allowed"
+	AddressDisallowed   Action = "address-disallowed"
+	BlockExpired        Action = "block-expired"
+	FeedAdded           Action = "feed-added"
+	FeedRemoved         Action = "feed-removed"
+	FeedUpdated         Action = "feed-updated"
+	FeedRejected        Action = "feed-rejected"
+	GeoChanged          Action = "geo-changed"
+	GeoDataUpdated      Action = "geodata-updated"
+	GeoDataRejected     Action = "geodata-rejected"
+	LimitChanged        Action = "limit-changed"
+	BanAdded            Action = "ban-added"
+	BanRemoved          Action = "ban-removed"
+	BanExpired          Action = "ban-expired"
+	BanPolicyChanged    Action = "banpolicy-changed"
+	DriftFound          Action = "drift-found"
+	DriftRepaired       Action = "drift-repaired"
+	RouteAdded          Action = "route-added"
+	RouteRemoved        Action = "route-removed"
+	CertificateIssued   Action = "certificate-issued"
+	CertificateFailed   Action = "certificate-failed"
+	CertificateImported Action = "certificate-imported"
+	CertificateRemoved  Action = "certificate-removed"
+	CertificateExpiring Action = "certificate-expiring"
+	CertsChanged        Action = "certs-changed"
+	SecretStored        Action = "secret-stored"
+	SecretRemoved       Action = "secret-removed"
+	FirewallEnabled     Action = "firewall-enabled"
+	FirewallDisabled    Action = "firewall-disabled"
+	FirewallApplied     Action = "firewall-applied"
+	FirewallRestored    Action = "firewall-restored"
+	DriverChanged       Action = "driver-changed"
+	PolicyChanged       Action = "policy-changed"
+	SettingsChanged     Action = "settings-changed"
+	RevisionApplied     Action = "revision-applied"
+	RevisionRolledBack  Action = "revision-rolled-back"
+	ChangeConfirmed     Action = "change-confirmed"
+	ChangeReverted      Action = "change-reverted"
+	StateRestored       Action = "state-restored"
+	HealthChanged       Action = "health-changed"
+	DaemonStarted       Action = "daemon-started"
+	DaemonStopped       Action = "daemon-stopped"
+	LoginFailed         Action = "login-failed"
+	RequestRefused      Action = "request-refused"
+	ActivityStarted     Action = "activity-started"
+	ActivityRestarted   Action = "activity-restarted"
+	ActivityDamaged     Action = "activity-damaged"
+	ActivityAccepted    Action = "activity-accepted"
+	ActivityPruned      Action = "activity-pruned"
+	ActivityExported    Action = "activity-exported"
 )
 
 // ActionInfo describes an action.
@@ -78,6 +88,8 @@ func Actions() []ActionInfo {
 		{GeoChanged, "A rule about countries was added, changed or removed."},
 		{GeoDataUpdated, "New country data was taken over."},
 		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
+		{RouteAdded, "A route of the proxy was added or replaced."},
+		{RouteRemoved, "A route of the proxy was removed."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},
 		{BanRemoved, "A ban was removed by hand."},
@@ -85,6 +97,14 @@ func Actions() []ActionInfo {
 		{BanPolicyChanged, "The rules for bans were changed."},
 		{DriftFound, "The kernel did not hold what the policy wants; somebody else has changed it."},
 		{DriftRepaired, "Drift was repaired; the kernel agrees with the policy again."},
+		{CertificateIssued, "A certificate authority issued or renewed a certificate, and it is in use."},
+		{CertificateFailed, "A certificate authority did not issue a certificate; it is asked again later."},
+		{CertificateImported, "A certificate that the operator brought was taken into use."},
+		{CertificateRemoved, "A certificate was removed."},
+		{CertificateExpiring, "A certificate ends in 21, 14 or 7 days, and there is no newer one."},
+		{CertsChanged, "Who issues certificates, and for which names, was changed."},
+		{SecretStored, "A secret of a DNS provider or certificate authority was stored."},
+		{SecretRemoved, "A secret was removed."},
 		{FirewallEnabled, "The firewall was switched on."},
 		{FirewallDisabled, "The firewall was switched off; the host is open."},
 		{FirewallApplied, "A ruleset was put into the kernel and read back."},

@@ -7,7 +7,9 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/activity"
+	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/state"
+	"github.com/platformd/platformd/proxy"
 )
 
 // Caller is who makes a request.
@@ -33,6 +35,7 @@ type Change struct {
 // Host is what the API needs of the daemon. Errors that wrap ErrInvalid, ErrNotFound, ErrConflict, ErrProvisional or
 // ErrLockout are the caller's to mend; every other error is ours.
 type Host interface {
+	CertHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)
@@ -59,6 +62,14 @@ type Host interface {
 	// Countries are those that geo rules can name.
 	Countries() []Country
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
+
+	Proxy(ctx context.Context) (wire.ProxyStatus, error)
+	// ProxyLog gives the newest records that pass the filter, oldest first; FollowProxyLog those behind a number, and what comes.
+	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
+	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
+	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
+	// TestProxy says what is wrong with a configuration that is valid in itself.
+	TestProxy(ctx context.Context, c proxy.Config) error
 
 	Limits(ctx context.Context) ([]LimitStatus, error)
 	Explain(ctx context.Context, q firewall.Query) (Explanation, error)

@@ -39,7 +39,9 @@ func (s *server) routes() {
 	s.limitRoutes()
 	s.banRoutes()
 	s.dropRoutes()
+	s.certRoutes()
 	s.activityRoutes()
+	s.proxyRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)
 	route(s, http.MethodPut, "/firewall", "set-firewall", "Switch the firewall on or off, or choose its driver", s.setFirewall)
 	route(s, http.MethodGet, "/doctor", "run-doctor", "Look at the host for what is wrong", func(ctx context.Context, in *struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -91,6 +92,11 @@ func (d *Daemon) propose(ctx context.Context, c api.Change) (*proposal, error) {
 	p.fields = wireFields(fields)
 	if err := d.lists.prepare(ctx, &p.after.Firewall); err != nil {
 		return nil, err
+	}
+	if !reflect.DeepEqual(p.before.Proxy, p.after.Proxy) {
+		if err := d.TestProxy(ctx, p.after.Proxy); err != nil {
+			return nil, err
+		}
 	}
 	for i, s := range []*state.State{&p.before, &p.after} {
 		want, err := host.Compile(s, d.facts(&s.Firewall))
@@ -212,6 +218,12 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	}
 	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) || !slices.Equal(p.before.Firewall.GeoData, p.after.Firewall.GeoData) {
 		d.lists.wake() // what is new is fetched now
+	}
+	if !reflect.DeepEqual(p.before.Proxy, p.after.Proxy) {
+		if err := d.edge.sync(ctx); err != nil {
+			r.Verified, outcome = false, activity.Pending
+			r.Warnings = append(r.Warnings, "the change is stored, but the proxy does not serve it: "+err.Error())
+		}
 	}
 	if r.Closed, err = flows.result(); err != nil {
 		r.Warnings = append(r.Warnings, err.Error())

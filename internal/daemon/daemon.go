@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ import (
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/conntrack"
+	"github.com/platformd/platformd/internal/accesslog"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/doctor/probe"
@@ -61,6 +63,13 @@ type Config struct {
 	WorkerUser string
 	// AuthLog is a file in which sshd writes, beside the journal; empty is /var/log/auth.log where it exists.
 	AuthLog string
+	// HTTP and HTTPS are the addresses that the proxy listens on, as "host:port"; empty ones are not listened on. HTTP/3 has
+	// the address of HTTPS.
+	HTTP, HTTPS string
+	// FileRoots are the folders below which the proxy may serve files.
+	FileRoots []string
+	// Credentials is systemd's folder of credentials, or empty.
+	Credentials string
 }
 
 // Daemon implements api.Host.
@@ -77,9 +86,12 @@ type Daemon struct {
 	loopRuns atomic.Bool
 	lists    *lists
 	bans     *banBook
+	certs    *certBook
 	drops    *drops
 	sshd     sshdWatch
 	probes   *probes
+	edge     *edge
+	access   *accesslog.Log
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -107,6 +119,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now, cut: conntrack.Cut}
 	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, After: d.saveLastGood, Now: cfg.Now})
+	if err := d.openEdge(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	if err := d.revertExpired(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("revert an unconfirmed change: %w", err), d.Close())
 	}
@@ -149,13 +164,23 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.bans, err = d.openBans(ctx); err != nil {
 		return fmt.Errorf("open bans: %w", err)
 	}
+	if d.certs, err = d.openCerts(ctx); err != nil {
+		return fmt.Errorf("open certificates: %w", err)
+	}
 	d.drops = newDrops()
-	return nil
+	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
+	return err
 }
 
 // Close closes the stores. The kernel's rules stay as they are.
 func (d *Daemon) Close() error {
 	var errs []error
+	if d.access != nil {
+		errs = append(errs, d.access.Close())
+	}
+	if d.certs != nil {
+		errs = append(errs, d.certs.store.Close())
+	}
 	if d.bans != nil {
 		errs = append(errs, d.bans.Close())
 	}
@@ -183,7 +208,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.watchAddresses(ctx) })
 	g.Go(func() error { return d.keepLists(ctx) })
 	g.Go(func() error { return d.keepBans(ctx) })
+	g.Go(func() error { return d.keepCerts(ctx) })
 	g.Go(func() error { return d.readDrops(ctx) })
+	g.Go(func() error { return d.keepEdge(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
 		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})
@@ -235,7 +262,17 @@ func listen(path string) (net.Listener, error) {
 // facts are what the meaning of a policy depends on, at this moment.
 func (d *Daemon) facts(p *firewall.Policy) host.Facts {
 	feeds, geo := d.lists.sets(p)
-	return host.Facts{Now: d.now(), OwnAddresses: d.addresses(), Bans: d.bans.timed(), Feeds: feeds, Geo: geo}
+	return host.Facts{Now: d.now(), OwnAddresses: d.addresses(), Bans: d.bans.timed(), Feeds: feeds, Geo: geo, QUIC: portOf(d.cfg.HTTPS)}
+}
+
+// portOf is the port of an address, 0 where there is none.
+func portOf(addr string) uint16 {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return uint16(n)
 }
 
 // watchKernel makes the loop look when another program changed the kernel's tables.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/state"
+	"github.com/platformd/platformd/proxy"
 )
 
 // Facts are what the host is like, as far as the meaning of the document depends on it.
@@ -23,6 +24,8 @@ type Facts struct {
 	// Feeds is the union of all feeds, Geo the set of each geo rule by its key (GeoKey). A missing set is empty.
 	Feeds firewall.BigSet
 	Geo   map[string]firewall.BigSet
+	// QUIC is the UDP port of HTTP/3, 0 where the proxy does not listen.
+	QUIC uint16
 }
 
 // Desired is what the host should be like, by subsystem.
@@ -32,7 +35,7 @@ type Desired struct {
 
 // Compile says what the document means.
 func Compile(s *state.State, f Facts) (Desired, error) {
-	p := policy(s)
+	p := policy(s, f)
 	src := firewall.Source{Now: f.Now, Bans: f.Bans, Feeds: f.Feeds, OwnAddresses: f.OwnAddresses}
 	for _, g := range p.Geo {
 		src.Geo = append(src.Geo, f.Geo[GeoKey(g)])
@@ -45,12 +48,27 @@ func Compile(s *state.State, f Facts) (Desired, error) {
 }
 
 // policy is the firewall policy with what other parts of the document ask of it.
-func policy(s *state.State) firewall.Policy {
+func policy(s *state.State, f Facts) firewall.Policy {
 	p := s.Firewall
+	if f.QUIC != 0 && s.Proxy.HTTP3 != proxy.Off {
+		p.Ports = append(slices.Clone(p.Ports), quicPorts(p.Ports, f.QUIC)...)
+	}
 	if s.Mail.Enabled {
 		p.Ports = append(slices.Clone(p.Ports), mailPorts()...)
 	}
 	return p
+}
+
+// quicPorts open HTTP/3 to whom HTTPS is open to.
+func quicPorts(ports []firewall.Port, quic uint16) []firewall.Port {
+	var out []firewall.Port
+	for _, p := range ports {
+		if p.Protocol == firewall.TCP && slices.ContainsFunc(p.Ports, func(r firewall.PortRange) bool { return r.First <= quic && quic <= r.Last }) {
+			p.Name, p.Protocol, p.Ports = p.Name+"-quic", firewall.UDP, []firewall.PortRange{{First: quic, Last: quic}}
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // mailPorts are delivery, submission, IMAP over TLS and ManageSieve.

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/proxy"
 )
 
 // Version is the version of the document that this program writes and reads.
@@ -33,6 +34,8 @@ type State struct {
 	Version  int             `json:"version"`
 	Firewall firewall.Policy `json:"firewall"`
 	Bans     BanPolicy       `json:"bans,omitzero"`
+	Proxy    proxy.Config    `json:"proxy,omitzero"`
+	Certs    Certs           `json:"certs,omitzero"`
 	Mail     Mail            `json:"mail,omitzero"`
 	Settings Settings        `json:"settings,omitzero"`
 }

@@ -30,7 +30,9 @@ func (s *State) Validate() error {
 		v.bad("version", "%d is not known to this program; it reads and writes version %d", s.Version, Version)
 	}
 	v.join("firewall", s.Firewall.Validate())
+	v.join("proxy", s.Proxy.Validate())
 	s.Bans.validate(v)
+	s.Certs.validate(v)
 	s.Settings.validate(v)
 	return errors.Join(v.errs...)
 }
@@ -45,14 +47,14 @@ func (b BanPolicy) validate(v *validator) {
 		v.bad("bans.max", "%v is shorter than the first ban of %v; raise max or lower first", time.Duration(d.Max), time.Duration(d.First))
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Reasons)) {
-		r, at := b.Reasons[name], "bans.reasons."+name
+		r, where := b.Reasons[name], "bans.reasons."+name
 		if name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			v.bad(`bans.reasons["`+name+`"]`, "the name of a reason has 1 to 32 lower-case letters, digits and dashes")
 			continue
 		}
-		v.number(at+".strikes", r.Strikes, 0, 1000)
-		v.duration(at+".window", r.Window, time.Second, 24*time.Hour)
-		v.duration(at+".first", r.First, time.Second, 365*24*time.Hour)
+		v.number(where+".strikes", r.Strikes, 0, 1000)
+		v.duration(where+".window", r.Window, time.Second, 24*time.Hour)
+		v.duration(where+".first", r.First, time.Second, 365*24*time.Hour)
 	}
 }
 
@@ -68,6 +70,9 @@ type validator struct{ errs []error }
 func (v *validator) bad(path, format string, a ...any) {
 	v.errs = append(v.errs, &FieldError{Path: path, Reason: fmt.Sprintf(format, a...)})
 }
+
+// at is the path of an item of a list.
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
 func (v *validator) number(path string, n, lo, hi int) {
 	if n < lo || n > hi {

@@ -2,14 +2,12 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,39 +25,17 @@ func (p *Pool) Follow(ctx context.Context, format bans.LogFormat, in io.Reader, 
 	defer exe.Close()
 	attr, weak := p.attributes(true)
 	stderr := &capped{most: 8 << 10}
-	command := func() *exec.Cmd {
+	weak, err = p.spawn(ctx, attr, weak, func() *exec.Cmd {
 		cmd := exec.CommandContext(ctx, "/proc/self/fd/"+strconv.Itoa(fdExe))
-		cmd.Args = append(append([]string{}, p.cfg.Args[:len(p.cfg.Args)-1]...), "logs", string(format))
+		cmd.Args = p.args("logs", string(format))
 		cmd.Env = []string{"GOMEMLIMIT=64MiB", "GOTRACEBACK=single"}
-		cmd.Dir = "/"
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, stderr
 		cmd.ExtraFiles = []*os.File{nil, nil, exe}
-		cmd.SysProcAttr = attr
-		cmd.WaitDelay = time.Second
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		return cmd
+	})
+	if len(weak) > 0 {
+		p.cfg.Log.Warn("worker is confined less than it should be", "job", "logs", "weak", weak)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // see process
-		defer runtime.UnlockOSThread()
-		cmd := command()
-		err = cmd.Start()
-		if errors.Is(err, syscall.EPERM) && attr.Cloneflags != 0 {
-			attr.Cloneflags = 0
-			weak = append(weak, "no namespaces of its own: not permitted here")
-			cmd = command()
-			err = cmd.Start()
-		}
-		if len(weak) > 0 {
-			p.cfg.Log.Warn("worker is confined less than it should be", "job", "logs", "weak", weak)
-		}
-		if err == nil {
-			err = cmd.Wait()
-		}
-	}()
-	<-done
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -67,6 +43,11 @@ func (p *Pool) Follow(ctx context.Context, format bans.LogFormat, in io.Reader, 
 		err = fmt.Errorf("%w: %s", err, text)
 	}
 	return err
+}
+
+// args are the command line of a child that is another worker than the configured one.
+func (p *Pool) args(words ...string) []string {
+	return append(slices.Clone(p.cfg.Args[:len(p.cfg.Args)-1]), words...)
 }
 
 // Logs is the whole of "platformd worker logs FORMAT".

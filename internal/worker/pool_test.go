@@ -29,7 +29,13 @@ func TestMain(m *testing.M) {
 		if os.Args[2] == "outbound" {
 			os.Exit(Outbound(os.Stdin, os.Stdout, os.Stderr))
 		}
+		if os.Args[2] == "proxy" { // --release VERSION --roots A:B --work DIR
+			os.Exit(Web(WebArgs{Version: os.Args[4], Roots: filepath.SplitList(os.Args[6]), Work: os.Args[8]}, os.Stderr))
+		}
 		os.Exit(misbehave(os.Args[2]))
+	}
+	if len(os.Args) > 2 && os.Args[1] == "misbehave-acme" {
+		misbehaveACME(os.Args[2])
 	}
 	os.Exit(m.Run())
 }

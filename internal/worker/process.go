@@ -36,38 +36,14 @@ func (p *Pool) process(ctx context.Context, input []byte, in, out *os.File) (out
 	defer exe.Close()
 	attr, weak := p.attributes(in != nil)
 	stdout, stderr := &capped{most: maxReply, strict: true}, &capped{most: 8 << 10}
-	command := func() *exec.Cmd {
+	weak, err = p.spawn(ctx, attr, weak, func() *exec.Cmd {
 		cmd := exec.CommandContext(ctx, "/proc/self/fd/"+strconv.Itoa(fdExe))
 		cmd.Args = p.cfg.Args
 		cmd.Env = []string{"GOMEMLIMIT=512MiB", "GOTRACEBACK=single"}
-		cmd.Dir = "/"
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), stdout, stderr
 		cmd.ExtraFiles = []*os.File{out, in, exe}
-		cmd.SysProcAttr = attr
-		cmd.WaitDelay = 2 * time.Second
-		// The whole group: a child that was taken over may have children.
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		return cmd
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		// Pdeathsig is sent when the thread that started the child ends: this one lives as long as the child.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		cmd := command()
-		err = cmd.Start()
-		if errors.Is(err, syscall.EPERM) && attr.Cloneflags != 0 {
-			attr.Cloneflags = 0
-			weak = append(weak, "no namespaces of its own: not permitted here")
-			cmd = command()
-			err = cmd.Start()
-		}
-		if err == nil {
-			err = cmd.Wait()
-		}
-	}()
-	<-done
+	})
 	switch {
 	case stdout.over:
 		return nil, weak, fmt.Errorf("%w: more than %d bytes", errTooMuch, maxReply)
@@ -82,6 +58,38 @@ func (p *Pool) process(ctx context.Context, input []byte, in, out *os.File) (out
 		return nil, weak, err
 	}
 	return stdout.buf.Bytes(), weak, nil
+}
+
+// spawn starts what command makes, waits for its end, and says in what it was confined less than wanted.
+func (p *Pool) spawn(ctx context.Context, attr *syscall.SysProcAttr, weak []string, command func() *exec.Cmd) (_ []string, err error) {
+	start := func() *exec.Cmd {
+		cmd := command()
+		cmd.Dir = "/"
+		cmd.SysProcAttr = attr
+		cmd.WaitDelay = 2 * time.Second
+		// The whole group: a child that was taken over may have children.
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		err = cmd.Start()
+		return cmd
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Pdeathsig is sent when the thread that started the child ends: this one lives as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		cmd := start()
+		if errors.Is(err, syscall.EPERM) && attr.Cloneflags != 0 {
+			attr.Cloneflags = 0
+			weak = append(weak, "no namespaces of its own: not permitted here")
+			cmd = start()
+		}
+		if err == nil {
+			err = cmd.Wait()
+		}
+	}()
+	<-done
+	return weak, err
 }
 
 // killed reports whether a child that nobody here has killed was.

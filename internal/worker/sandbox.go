@@ -36,6 +36,11 @@ func confine(bounded bool) (weak []string, err error) {
 			return nil, fmt.Errorf("set resource limit %d: %w", l.what, err)
 		}
 	}
+	return surrender()
+}
+
+// surrender gives up what no worker ever needs: to be looked into, to gain rights, and whatever rights it still has.
+func surrender() (weak []string, err error) {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("set not dumpable: %w", err)
 	}
@@ -84,9 +89,25 @@ func effective() (uint64, error) {
 const readable = `/etc/resolv.conf /etc/hosts /etc/nsswitch.conf /etc/gai.conf /etc/services /etc/protocols /run/systemd/resolve /run/resolvconf
 	/etc/ssl /etc/pki /etc/ca-certificates /usr/lib/ssl /usr/share/ca-certificates /usr/local/share/ca-certificates /usr/share/zoneinfo /etc/localtime`
 
-// confineFiles takes away the file system by Landlock (landlock(7)), but for what the network needs if that is wanted;
-// without it, TCP goes too. A kernel without Landlock is not an error.
-func confineFiles(network bool) (weak []string, err error) {
+// files are what Landlock leaves.
+type files struct {
+	connect bool     // outgoing TCP
+	read    []string // files and folders; those that are not there are left out
+	write   []string // folders in which files may be made, changed and removed
+	run     []string // programs
+}
+
+// confineFiles takes away the file system, but for what the network needs if that is wanted; without it, TCP goes too.
+// Programs below run may be run.
+func confineFiles(network bool, run ...string) (weak []string, err error) {
+	if !network {
+		return files{run: run}.confine()
+	}
+	return files{connect: true, read: strings.Fields(readable), run: run}.confine()
+}
+
+// confine takes everything else away by Landlock (landlock(7)). A kernel without Landlock is not an error.
+func (f files) confine() (weak []string, err error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return []string{"no Landlock: the kernel has none (" + errno.Error() + ")"}, nil
@@ -100,7 +121,7 @@ func confineFiles(network bool) (weak []string, err error) {
 	}
 	if abi >= 4 {
 		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP
-		if !network {
+		if !f.connect {
 			attr.Handled_access_net |= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 		}
 	}
@@ -115,11 +136,22 @@ func confineFiles(network bool) (weak []string, err error) {
 		return nil, fmt.Errorf("create Landlock ruleset: %w", errno)
 	}
 	defer unix.Close(int(fd))
-	if network {
-		for _, path := range strings.Fields(readable) {
-			if err := allowRead(int(fd), path); err != nil {
-				return nil, err
-			}
+	for _, path := range f.read {
+		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_READ_FILE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range f.run {
+		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_EXECUTE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range f.write {
+		change := attr.Handled_access_fs & (unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_DIR |
+			unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REFER)
+		content := attr.Handled_access_fs & (unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE)
+		if err := allow(int(fd), path, content, change); err != nil {
+			return nil, err
 		}
 	}
 	if err := everyThread(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0); err != nil {
@@ -128,7 +160,8 @@ func confineFiles(network bool) (weak []string, err error) {
 	return nil, nil
 }
 
-func allowRead(ruleset int, path string) error {
+// allow admits the rights of files at or below path, and those of folders.
+func allow(ruleset int, path string, ofFiles, ofFolders uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOTDIR) {
 		return nil
@@ -137,14 +170,40 @@ func allowRead(ruleset int, path string) error {
 		return fmt.Errorf("open %s for Landlock: %w", path, err)
 	}
 	defer unix.Close(fd)
-	rights := uint64(unix.LANDLOCK_ACCESS_FS_READ_FILE)
+	rights := ofFiles
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		rights |= unix.LANDLOCK_ACCESS_FS_READ_DIR
+	if err := unix.Fstat(fd, &st); err == nil {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			rights |= ofFolders
+		case unix.S_IFCHR: // /dev/null
+			rights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
+		}
 	}
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(fd)}
 	if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0); errno != 0 {
 		return fmt.Errorf("allow %s by Landlock: %w", path, errno)
 	}
 	return nil
+}
+
+// confineWeb is confine and confineFiles for the proxy, which needs descriptors and memory by the load it has, serves files
+// below roots, and has one folder of its own.
+func confineWeb(roots []string, work string) (weak []string, err error) {
+	if err := lower(unix.RLIMIT_CORE, 0); err != nil {
+		return nil, fmt.Errorf("set resource limit: %w", err)
+	}
+	var descriptors unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &descriptors); err == nil {
+		_ = syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: descriptors.Max, Max: descriptors.Max})
+	}
+	if weak, err = surrender(); err != nil {
+		return nil, err
+	}
+	f := files{connect: true, read: append(strings.Fields(readable), roots...)}
+	if work != "" {
+		f.write = []string{work}
+	}
+	more, err := f.confine()
+	return append(weak, more...), err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/health"
+	"github.com/platformd/platformd/proxy"
 )
 
 func get[O any](ctx context.Context, c *Client, path string, q url.Values) (O, error) {
@@ -239,4 +240,49 @@ func (c *Client) SetFirewall(ctx context.Context, o wire.Options, r wire.Firewal
 // Doctor looks for what is wrong; with probe it also scans the host from outside.
 func (c *Client) Doctor(ctx context.Context, probe bool) ([]wire.Finding, error) {
 	return get[[]wire.Finding](ctx, c, "/doctor", url.Values{"probe": {fmt.Sprint(probe)}})
+}
+
+// Routes are the routes of the proxy.
+func (c *Client) Routes(ctx context.Context) ([]proxy.Route, error) {
+	return get[[]proxy.Route](ctx, c, "/routes", nil)
+}
+
+// AddRoute adds a route; with replace it takes the place of one for the same host and path.
+func (c *Client) AddRoute(ctx context.Context, o wire.Options, r proxy.Route, replace bool) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodPut, "/routes", with(options(o), "replace", fmt.Sprint(replace)), r)
+}
+
+// RemoveRoutes removes routes by host and path.
+func (c *Client) RemoveRoutes(ctx context.Context, o wire.Options, keys ...string) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodDelete, "/routes", with(options(o), "name", keys...), nil)
+}
+
+// Proxy is the proxy at a glance.
+func (c *Client) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
+	return get[wire.ProxyStatus](ctx, c, "/proxy", nil)
+}
+
+// TestProxy says what is wrong with a configuration of the proxy; file is its name, for messages.
+func (c *Client) TestProxy(ctx context.Context, file string, data []byte) (wire.ProxyTest, error) {
+	return call[wire.ProxyTest](ctx, c, request{method: http.MethodPost, path: "/proxy/test", query: with(nil, "file", file), body: data})
+}
+
+// ProxyLog lists the newest requests.
+func (c *Client) ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error) {
+	q := accessFilter(f)
+	q.Set("limit", fmt.Sprint(limit))
+	return get[[]wire.Access](ctx, c, "/proxy/log", q)
+}
+
+// ProxyTop is which routes and clients make the load.
+func (c *Client) ProxyTop(ctx context.Context) (wire.ProxyTop, error) {
+	return get[wire.ProxyTop](ctx, c, "/proxy/top", nil)
+}
+
+func accessFilter(f wire.AccessFilter) url.Values {
+	q := url.Values{}
+	for _, v := range [][2]string{{"host", f.Host}, {"client", f.Client}, {"status", f.Status}, {"path", f.Path}} {
+		with(q, v[0], v[1])
+	}
+	return q
 }

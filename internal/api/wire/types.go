@@ -6,6 +6,7 @@ import (
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/health"
+	"github.com/platformd/platformd/proxy"
 )
 
 // DefaultSocket is where the API listens.
@@ -208,4 +209,22 @@ type Preset struct {
 	firewall.Feed
 	Title string `json:"title"`
 	Note  string `json:"note" doc:"What it lists, and the terms of its maintainer."`
+}
+
+// ProxyStatus is the proxy at a glance.
+type ProxyStatus struct {
+	HTTP  string `json:"http,omitempty" doc:"Where plain HTTP is listened for."`
+	HTTPS string `json:"https,omitempty" doc:"Where HTTPS and HTTP/3 are listened for."`
+	// Serving is false where no worker runs, or none that was told what to serve.
+	Serving     bool             `json:"serving"`
+	Routes      int              `json:"routes"`
+	Connections int64            `json:"connections"`
+	Dropped     int64            `json:"dropped_log_records"`
+	Stats       proxy.Statistics `json:"stats"`
+	Weak        []string         `json:"weak,omitempty" doc:"In what the worker is confined less than it should be."`
+}
+
+// ProxyTest is what is to be said of a configuration that is right.
+type ProxyTest struct {
+	Routes int `json:"routes"`
 }

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/platformd/platformd/internal/api"
+	"github.com/platformd/platformd/internal/api/wire"
+	"github.com/platformd/platformd/internal/worker/link"
+	"github.com/platformd/platformd/proxy"
+)
+
+// Proxy implements api.Host.
+func (d *Daemon) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
+	s, _ := d.store.Current()
+	out := wire.ProxyStatus{HTTP: d.cfg.HTTP, HTTPS: d.cfg.HTTPS, Routes: len(s.Proxy.Routes)}
+	p := d.edge.worker()
+	if p == nil {
+		return out, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	st, err := p.Status(ctx)
+	if err != nil {
+		return out, nil // it is gone, or about to be: then it serves nothing
+	}
+	out.Serving, out.Connections, out.Dropped, out.Weak, out.Stats = st.Serving, st.Connections, st.Dropped, st.Weak, st.Stats
+	return out, nil
+}
+
+// TestProxy implements api.Host.
+func (d *Daemon) TestProxy(ctx context.Context, c proxy.Config) error {
+	p := d.edge.worker()
+	if p == nil {
+		return nil // what can be known without a worker was looked at
+	}
+	err := p.Test(ctx, c)
+	if said, ok := errors.AsType[*link.RemoteError](err); ok {
+		return fmt.Errorf("%w: %s", api.ErrInvalid, said.Text)
+	}
+	return err
+}

@@ -1,0 +1,230 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/platformd/platformd/internal/worker/link"
+	"github.com/platformd/platformd/proxy"
+)
+
+// The descriptors of a proxy worker: it listens on the first for the daemon, and gets all others from it.
+const (
+	fdControl = 3
+	fdWebExe  = 4
+)
+
+// WebArgs is what a proxy worker is told before it gives up everything.
+type WebArgs struct {
+	Version string
+	Roots   []string // folders below which files may be served
+	Work    string   // a folder of its own, for the cache and for what does not fit into memory
+}
+
+// web is a proxy worker.
+type web struct {
+	args   WebArgs
+	log    *slog.Logger
+	server *proxy.Server
+	certs  *webCerts
+	access *accessLog
+	weak   []string
+
+	mu      sync.Mutex
+	sockets []WebSocket // kept to hand them on
+	serving bool
+	ended   chan struct{}
+}
+
+// Web is the whole of "platformd worker proxy": it confines the process, waits for the daemon to say what to serve, and
+// serves that until it is told to drain. It goes on when the daemon is gone.
+func Web(args WebArgs, stderr io.Writer) int {
+	unix.Close(fdWebExe)
+	level := slog.LevelInfo
+	w := &web{args: args, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), certs: newWebCerts(time.Now), ended: make(chan struct{})}
+	if err := w.run(); err != nil {
+		fmt.Fprintln(stderr, "proxy worker:", clean(err.Error()))
+		return 1
+	}
+	return 0
+}
+
+func (w *web) run() error {
+	var err error
+	if w.weak, err = confineWeb(w.args.Roots, w.args.Work); err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	f := os.NewFile(fdControl, "control")
+	control, err := net.FileListener(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("take the control socket: %w", err)
+	}
+	w.access = newAccessLog()
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots})
+	if err != nil {
+		return err
+	}
+	go w.access.run(w.ended)
+	go w.control(control.(*net.UnixListener))
+	<-w.ended
+	return nil
+}
+
+// control takes one daemon after the other; a new one takes the place of the last.
+func (w *web) control(l *net.UnixListener) {
+	l.SetUnlinkOnClose(false)
+	end := func() {}
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			w.log.Error("accept the daemon", "error", err)
+			time.Sleep(time.Second)
+			continue
+		}
+		end()
+		ctx, cancel := context.WithCancel(context.Background())
+		end = cancel
+		go w.daemon(ctx, c)
+	}
+}
+
+// daemon talks to one daemon until one of them ends.
+func (w *web) daemon(ctx context.Context, c *net.UnixConn) {
+	_, sockets, rest, err := greeted(c)
+	if err == nil {
+		err = greet(c, w.args.Version, w.take(sockets))
+	}
+	if err != nil {
+		w.log.Warn("greet the daemon", "error", err)
+		c.Close()
+		return
+	}
+	l := link.New(&prefixed{UnixConn: c, first: rest}, link.Config{MaxFrame: maxFromDaemon, Handle: w.handle})
+	w.certs.link.Store(l)
+	w.access.to(l)
+	if err := l.Run(ctx); err != nil {
+		w.log.Warn("listen to the daemon", "error", err)
+	}
+	w.certs.link.CompareAndSwap(l, nil)
+	w.access.forget(l)
+}
+
+// take keeps the first sockets that come.
+func (w *web) take(sockets []WebSocket) []WebSocket {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.sockets) > 0 {
+		closeSockets(sockets)
+	} else {
+		w.sockets = sockets
+	}
+	return w.sockets
+}
+
+func (w *web) handle(ctx context.Context, method string, params json.RawMessage) (any, error) {
+	switch method {
+	case webConfigure, webTest:
+		var c proxy.Config
+		if err := json.Unmarshal(params, &c); err != nil {
+			return nil, err
+		}
+		if method == webTest {
+			return nil, w.server.Test(c)
+		}
+		if err := w.server.Configure(c); err != nil {
+			return nil, err
+		}
+		w.certs.prefetch(ctx, c.Names())
+		return nil, w.serve()
+	case webChallenges:
+		var c Challenges
+		if err := json.Unmarshal(params, &c); err != nil {
+			return nil, err
+		}
+		return nil, w.certs.challenge(c)
+	case webRefresh:
+		var names []string
+		if err := json.Unmarshal(params, &names); err != nil {
+			return nil, err
+		}
+		w.certs.refresh(ctx, names)
+		return nil, nil
+	case webDrain:
+		var d WebDrain
+		if err := json.Unmarshal(params, &d); err != nil {
+			return nil, err
+		}
+		go w.drain(d)
+		return nil, nil
+	case webStatus:
+		return w.status(), nil
+	}
+	return nil, fmt.Errorf("method %q is unknown", clean(method))
+}
+
+// serve begins to accept, once.
+func (w *web) serve() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.serving {
+		return nil
+	}
+	w.serving = true
+	for _, s := range w.sockets {
+		if s.Kind == "quic" {
+			pc, err := net.FilePacketConn(s.File)
+			if err != nil {
+				return fmt.Errorf("take socket %s: %w", s.Addr, err)
+			}
+			go w.report(s, func() error { return w.server.ServeQUIC(pc) })
+			continue
+		}
+		l, err := net.FileListener(s.File)
+		if err != nil {
+			return fmt.Errorf("take socket %s: %w", s.Addr, err)
+		}
+		go w.report(s, func() error { return w.server.Serve(l, s.Kind == "https") })
+	}
+	return nil
+}
+
+func (w *web) report(s WebSocket, serve func() error) {
+	if err := serve(); err != nil {
+		w.log.Error("serve", "socket", s.Kind, "address", s.Addr, "error", err)
+	}
+}
+
+// drain ends the process when all is answered.
+func (w *web) drain(d WebDrain) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.Grace)
+	defer cancel()
+	err := w.server.Drain(ctx, d.Idle)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		w.log.Warn("drain", "error", err)
+	}
+	_ = w.server.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.ended:
+	default:
+		w.access.flush()
+		close(w.ended)
+	}
+}
+
+func (w *web) status() WebStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
+}

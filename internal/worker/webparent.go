@@ -1,0 +1,235 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/platformd/platformd/internal/worker/link"
+	"github.com/platformd/platformd/proxy"
+)
+
+// WebConfig is how proxy workers are started and talked to.
+type WebConfig struct {
+	// UID and GID are the unprivileged user; see Config.
+	UID, GID int
+	// RunDir holds the sockets over which workers are found again; only root may enter it.
+	RunDir string
+	// WorkDir belongs to the worker's user.
+	WorkDir string
+	Roots   []string
+	Version string
+	// Args and Exe are as in Config; the kind of worker is added.
+	Args []string
+	Exe  string
+	Log  *slog.Logger
+	// Certificate answers a worker that asks for a name, and Logs takes its records, lines of JSON. Both are hostile input.
+	Certificate func(ctx context.Context, name string) (WebPair, error)
+	Logs        func([]byte)
+}
+
+// WebProcess is a proxy worker that runs. Its methods may be called from many goroutines.
+type WebProcess struct {
+	Version string
+	// Sockets are those that it listens on. They are the caller's to close.
+	Sockets []WebSocket
+
+	cfg  WebConfig
+	path string
+	link *link.Link
+	gone chan struct{}
+}
+
+// StartWeb starts a worker on sockets. It outlives this process: whoever comes next finds it by AdoptWeb.
+func StartWeb(ctx context.Context, cfg WebConfig, sockets []WebSocket) (*WebProcess, error) {
+	path, control, err := controlSocket(cfg.RunDir)
+	if err != nil {
+		return nil, fmt.Errorf("start proxy worker: %w", err)
+	}
+	defer control.Close()
+	if err := spawnWeb(cfg, control); err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("start proxy worker: %w", err)
+	}
+	p, err := cfg.connect(ctx, path, sockets)
+	if err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("start proxy worker: %w", err)
+	}
+	closeSockets(p.Sockets) // the caller has them
+	p.Sockets = sockets
+	return p, nil
+}
+
+// controlSocket listens at a path of which there was none yet.
+func controlSocket(dir string) (string, *os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	path := filepath.Join(dir, "proxy-"+strconv.FormatInt(time.Now().UnixNano(), 36)+".sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return "", nil, err
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return "", nil, err
+	}
+	f, err := l.File()
+	return path, f, err
+}
+
+func spawnWeb(cfg WebConfig, control *os.File) error {
+	if cfg.Exe == "" {
+		cfg.Exe = "/proc/self/exe"
+	}
+	exe, err := os.Open(cfg.Exe)
+	if err != nil {
+		return fmt.Errorf("open program: %w", err)
+	}
+	defer exe.Close()
+	attr, weak := (&Pool{cfg: Config{UID: cfg.UID, GID: cfg.GID}}).attributes(false)
+	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true
+	start := func() (*exec.Cmd, error) {
+		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
+		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir)
+		cmd.Env = []string{"GOTRACEBACK=single"}
+		cmd.Dir = "/"
+		cmd.Stderr = os.Stderr
+		cmd.ExtraFiles = []*os.File{control, exe}
+		cmd.SysProcAttr = attr
+		return cmd, cmd.Start()
+	}
+	cmd, err := start()
+	if errors.Is(err, syscall.EPERM) && attr.Cloneflags != 0 {
+		attr.Cloneflags = 0
+		weak = append(weak, "no namespaces of its own: not permitted here")
+		cmd, err = start()
+	}
+	if err != nil {
+		return err
+	}
+	if len(weak) > 0 {
+		cfg.Log.Warn("worker is confined less than it should be", "job", "proxy", "weak", weak)
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
+
+// AdoptWeb finds workers that a daemon before this one has left, newest last. Sockets on which nobody answers are removed.
+func AdoptWeb(ctx context.Context, cfg WebConfig) []*WebProcess {
+	paths, _ := filepath.Glob(filepath.Join(cfg.RunDir, "proxy-*.sock"))
+	var out []*WebProcess
+	for _, path := range paths {
+		p, err := cfg.connect(ctx, path, nil)
+		if err != nil {
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				os.Remove(path)
+			} else {
+				cfg.Log.Warn("talk to a proxy worker that was left", "socket", path, "error", err)
+			}
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// connect takes the place of whoever talked to the worker before.
+func (cfg WebConfig) connect(ctx context.Context, path string, sockets []WebSocket) (*WebProcess, error) {
+	d := net.Dialer{Timeout: helloWithin}
+	nc, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	c := nc.(*net.UnixConn)
+	p := &WebProcess{cfg: cfg, path: path, gone: make(chan struct{})}
+	var rest []byte
+	if err = greet(c, cfg.Version, sockets); err == nil {
+		p.Version, p.Sockets, rest, err = greeted(c)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	p.link = link.New(&prefixed{UnixConn: c, first: rest}, link.Config{MaxFrame: maxFromWorker, Handle: p.handle, Raw: cfg.Logs, Handlers: 16})
+	go func() {
+		defer close(p.gone)
+		if err := p.link.Run(context.WithoutCancel(ctx)); err != nil {
+			cfg.Log.Warn("listen to the proxy worker", "error", err)
+		}
+	}()
+	return p, nil
+}
+
+func closeSockets(sockets []WebSocket) {
+	for _, s := range sockets {
+		s.File.Close()
+	}
+}
+
+// handle answers the worker.
+func (p *WebProcess) handle(ctx context.Context, method string, params json.RawMessage) (any, error) {
+	if method != webCertificate {
+		return nil, errors.New("unknown method")
+	}
+	var name string
+	if err := json.Unmarshal(params, &name); err != nil || len(name) > 255 || name != clean(name) {
+		return nil, errors.New("not a name")
+	}
+	return p.cfg.Certificate(ctx, name)
+}
+
+// Gone is closed when the worker has ended, or cannot be talked to any more.
+func (p *WebProcess) Gone() <-chan struct{} { return p.gone }
+
+// Configure puts a configuration in force. An error that wraps a *link.RemoteError is the worker's: nothing has changed.
+func (p *WebProcess) Configure(ctx context.Context, c proxy.Config) error {
+	return p.link.Ask(ctx, webConfigure, c, nil)
+}
+
+// Test says what Configure would.
+func (p *WebProcess) Test(ctx context.Context, c proxy.Config) error {
+	return p.link.Ask(ctx, webTest, c, nil)
+}
+
+// Challenge publishes the answers to all open challenges.
+func (p *WebProcess) Challenge(ctx context.Context, c Challenges) error {
+	return p.link.Ask(ctx, webChallenges, c, nil)
+}
+
+// Refresh makes the worker fetch certificates anew.
+func (p *WebProcess) Refresh(ctx context.Context, names []string) error {
+	return p.link.Ask(ctx, webRefresh, names, nil)
+}
+
+// Status asks the worker how it is.
+func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
+	var s WebStatus
+	err := p.link.Ask(ctx, webStatus, nil, &s)
+	for i := range s.Weak {
+		s.Weak[i] = clean(s.Weak[i])
+	}
+	return s, err
+}
+
+// Drain lets the worker finish what it is doing and end. Its control socket is removed, so that nobody adopts it.
+func (p *WebProcess) Drain(ctx context.Context, d WebDrain) error {
+	os.Remove(p.path)
+	err := p.link.Ask(ctx, webDrain, d, nil)
+	if errors.Is(err, link.ErrClosed) {
+		return nil // it has ended already, or ended before it could say so
+	}
+	return err
+}

@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/platformd/platformd/proxy"
+)
+
+// What the daemon and the proxy worker say to each other over their link. The worker is told everything by the daemon, and
+// what it says itself is hostile input.
+const (
+	// The daemon asks.
+	webConfigure  = "configure"  // a proxy.Config; answered when it is in force
+	webTest       = "test"       // a proxy.Config; nothing changes
+	webChallenges = "challenges" // Challenges, all there are
+	webRefresh    = "refresh"    // names whose certificates have changed
+	webDrain      = "drain"      // WebDrain; answered at once
+	webStatus     = "status"     // answered with WebStatus
+	// The worker asks.
+	webCertificate = "certificate" // a name; answered with WebPair
+)
+
+// Bounds of what passes over the link.
+const (
+	maxFromDaemon = 64 << 20
+	maxFromWorker = 1 << 20
+)
+
+// WebPair is a certificate chain and its key, in PEM.
+type WebPair struct {
+	// For is the name or wildcard that it was made for; "" is a certificate for all names that nobody has a route for.
+	For   string `json:"for"`
+	Chain []byte `json:"chain"`
+	Key   []byte `json:"key"`
+	// Staple is the answer of an OCSP responder, where there is one.
+	Staple []byte `json:"staple,omitempty"`
+}
+
+// Challenges are the answers that certificate authorities look for.
+type Challenges struct {
+	Tokens map[string]string  `json:"tokens,omitempty"` // HTTP-01: token to key authorization
+	ALPN   map[string]WebPair `json:"alpn,omitempty"`   // TLS-ALPN-01: name to certificate
+}
+
+// WebDrain says how a worker ends.
+type WebDrain struct {
+	Idle  time.Duration `json:"idle"`  // how long connections without a request are kept
+	Grace time.Duration `json:"grace"` // how long requests may take
+}
+
+// WebStatus is what a worker says of itself.
+type WebStatus struct {
+	Serving     bool             `json:"serving"`
+	Connections int64            `json:"connections"`
+	Dropped     int64            `json:"dropped_log_records"`
+	Weak        []string         `json:"weak,omitempty"`
+	Stats       proxy.Statistics `json:"stats"`
+}
+
+// load makes a certificate of a pair.
+func (p WebPair) load() (*tls.Certificate, error) {
+	c, err := tls.X509KeyPair(p.Chain, p.Key)
+	if err != nil {
+		return nil, errors.New("certificate and key do not fit") // the cause may quote the key
+	}
+	c.OCSPStaple = p.Staple
+	if c.Leaf == nil {
+		if c.Leaf, err = x509.ParseCertificate(c.Certificate[0]); err != nil {
+			return nil, fmt.Errorf("read certificate: %w", err)
+		}
+	}
+	return &c, nil
+}

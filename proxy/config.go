@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/platformd/platformd/proxy/compress"
+	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/static"
+)
+
+// Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
+type Config struct {
+	Routes []Route `json:"routes,omitempty"`
+	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
+	Trusted []string `json:"trusted_proxies,omitempty"`
+	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header.
+	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
+	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away; EarlyData admits 0-RTT requests of methods that are safe to
+	// replay, over HTTP/3 only.
+	HTTP3 Switch `json:"http3,omitempty"`
+	// EarlyData admits replay-safe requests in 0-RTT over HTTP/3.
+	EarlyData bool    `json:"early_data,omitempty"`
+	Timeouts  Timeout `json:"timeouts,omitzero"`
+	// MaxConnections bounds the open client connections; 0 is 20,000.
+	MaxConnections int `json:"max_connections,omitempty"`
+	// ServerHeader is the Server header of every answer; without it there is none.
+	ServerHeader string `json:"server_header,omitempty"`
+	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
+	LogQuery Switch `json:"log_query,omitempty"`
+}
+
+// Switch is on, off, or "" for the default.
+type Switch string
+
+// The values of a Switch.
+const (
+	On  Switch = "on"
+	Off Switch = "off"
+)
+
+// Timeout bounds how long a client may take. A zero field means its default.
+type Timeout struct {
+	Header field.Duration `json:"header,omitempty"` // a whole head, default 15s
+	Idle   field.Duration `json:"idle,omitempty"`   // between requests, default 2m
+	// Stall is how long a body or an answer may make no progress; default 30s.
+	Stall field.Duration `json:"stall,omitempty"`
+}
+
+// Route says where requests for a host, below a path, go, and what is done with them on the way.
+type Route struct {
+	// Host is a name, a wildcard for one label ("*.example.org"), or "" for every name that no other route has.
+	Host string `json:"host"`
+	// Path is a prefix of whole segments; "" is "/". With Exact it is the one path.
+	Path  string `json:"path,omitempty"`
+	Exact bool   `json:"exact,omitempty"`
+	// Backend is where it goes: "http://127.0.0.1:8080", "https://192.0.2.7/app/", "h2c://127.0.0.1:50051",
+	// "file:///srv/www" or "redirect:https://www.example.org/".
+	Backend  string   `json:"backend"`
+	SNIName  string   `json:"sni_name,omitempty"`
+	CA       string   `json:"ca,omitempty"`
+	Redirect Redirect `json:"redirect,omitzero"`
+
+	Methods []string `json:"methods,omitempty"`
+	// Deny is looked at before Allow, and an empty Allow is everybody. Both are addresses or CIDR.
+	Allow []string `json:"allow,omitempty"`
+	Deny  []string `json:"deny,omitempty"`
+	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
+	MaxBody   int64 `json:"max_body,omitempty"`
+	MaxHeader int   `json:"max_header,omitempty"`
+
+	// Static is how a "file:" back end serves; its root is that of Backend.
+	Static static.Config `json:"static,omitzero"`
+	// Compress says which answers are compressed. Without it those of files are, and those of other back ends are left as
+	// they are: what an application writes next to its secrets is for it to decide (see proxy/compress).
+	Compress *compress.Config `json:"compress,omitempty"`
+
+	RequestHeaders  HeaderEdit     `json:"request_headers,omitzero"`
+	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`
+	Security        Security       `json:"security,omitzero"`
+	BackendTimeouts BackendTimeout `json:"backend_timeouts,omitzero"`
+	// Maintenance answers 503 to everybody but those in MaintenanceAllow.
+	Maintenance      bool     `json:"maintenance,omitempty"`
+	MaintenanceAllow []string `json:"maintenance_allow,omitempty"`
+	// PlainHTTP serves the route over plain HTTP too, instead of redirecting to HTTPS.
+	PlainHTTP bool `json:"plain_http,omitempty"`
+	// PreserveHost sends the client's Host to the back end; it is the default, "off" sends that of the back end's URL.
+	PreserveHost Switch `json:"preserve_host,omitempty"`
+}
+
+// Redirect is how a "redirect:" back end answers.
+type Redirect struct {
+	Status       int  `json:"status,omitempty"` // 301, 302, 303, 307 or 308; 0 is 301
+	PreservePath bool `json:"preserve_path,omitempty"`
+}
+
+// HeaderEdit changes headers. A value may hold $client_ip, $host, $request_uri, $path, $scheme and $request_id.
+type HeaderEdit struct {
+	Set    map[string]string `json:"set,omitempty"`
+	Remove []string          `json:"remove,omitempty"`
+}
+
+// BackendTimeout bounds how long a back end may take. A zero field means its default.
+type BackendTimeout struct {
+	Connect field.Duration `json:"connect,omitempty"` // default 10s
+	// Answer is from the end of the request to the head of the answer; default 60s.
+	Answer field.Duration `json:"answer,omitempty"`
+}
+
+// Key names a route: its host and path, with "=" before an exact path.
+func (r *Route) Key() string {
+	p := r.path()
+	if r.Exact {
+		p = "=" + p
+	}
+	return r.Host + p
+}
+
+func (r *Route) path() string {
+	if r.Path == "" {
+		return "/"
+	}
+	return r.Path
+}
+
+// AddRoute adds a route, or puts it in the place of one for the same host and path.
+func (c *Config) AddRoute(r Route) {
+	if i := c.find(r.Key()); i >= 0 {
+		c.Routes[i] = r
+		return
+	}
+	c.Routes = append(c.Routes, r)
+}
+
+// RemoveRoute removes the route of that key and reports whether there was one.
+func (c *Config) RemoveRoute(key string) bool {
+	i := c.find(key)
+	if i < 0 {
+		return false
+	}
+	c.Routes = slices.Delete(c.Routes, i, i+1)
+	return true
+}
+
+// find gives the position of a route by its key; "host" is "host/".
+func (c *Config) find(key string) int {
+	if !strings.Contains(key, "/") {
+		key += "/"
+	}
+	return slices.IndexFunc(c.Routes, func(r Route) bool { return r.Key() == key })
+}
+
+// Route finds a route by its key, as AddRoute and RemoveRoute do.
+func (c *Config) Route(key string) (Route, bool) {
+	if i := c.find(key); i >= 0 {
+		return c.Routes[i], true
+	}
+	return Route{}, false
+}
+
+// Names are the host names of all routes, each once, wildcards as they are.
+func (c *Config) Names() []string {
+	var out []string
+	for _, r := range c.Routes {
+		if r.Host != "" {
+			out = append(out, r.Host)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// framing is what a head says of what follows it.
+type framing struct {
+	state  guardState
+	length int64
+}
+
+// maxFields bounds the header lines of a head.
+const maxFields = 256
+
+// judgeHead reads a whole head, the blank line included. Every line of it ends with a line feed behind a carriage return.
+func judgeHead(head []byte) (framing, string) {
+	var f framing
+	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	old, authority, connect, reason := judgeRequestLine(line)
+	if reason != "" {
+		return f, reason
+	}
+	var lengths, encodings, hosts, fields int
+	upgrade := false
+	for {
+		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if len(line) == 0 {
+			break
+		}
+		if fields++; fields > maxFields {
+			return f, "a head has too many fields"
+		}
+		name, value, reason := judgeField(line)
+		if reason != "" {
+			return f, reason
+		}
+		switch {
+		case is(name, "content-length"):
+			lengths++
+			n, err := strconv.ParseUint(string(value), 10, 63)
+			if err != nil || value[0] == '+' {
+				return f, "Content-Length is not a number"
+			}
+			f.length = int64(n)
+		case is(name, "transfer-encoding"):
+			encodings++
+			if !is(value, "chunked") {
+				return f, "Transfer-Encoding is not chunked"
+			}
+		case is(name, "host"):
+			hosts++
+			if len(authority) > 0 && !bytes.EqualFold(authority, value) {
+				return f, "Host and the target name different hosts"
+			}
+		case is(name, "upgrade"):
+			upgrade = true
+		}
+	}
+	switch {
+	case lengths > 0 && encodings > 0:
+		return f, "there are both Content-Length and Transfer-Encoding"
+	case lengths > 1:
+		return f, "there is more than one Content-Length"
+	case encodings > 1:
+		return f, "there is more than one Transfer-Encoding"
+	case hosts > 1:
+		return f, "there is more than one Host"
+	case encodings > 0 && old:
+		return f, "HTTP/1.0 has no Transfer-Encoding"
+	case (upgrade || connect) && (encodings > 0 || f.length > 0):
+		return f, "a request for another protocol has a body"
+	case upgrade || connect:
+		f.state = inTunnel
+	case encodings > 0:
+		f.state = inSize
+	case f.length > 0:
+		f.state = inBody
+	}
+	return f, ""
+}
+
+// judgeRequestLine reads "METHOD target HTTP/1.1". The authority is that of a target in absolute form.
+func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, reason string) {
+	method, rest, ok1 := bytes.Cut(line, []byte(" "))
+	target, version, ok2 := bytes.Cut(rest, []byte(" "))
+	if !ok1 || !ok2 || !isToken(method) || len(target) == 0 {
+		return false, nil, false, "the request line is not one"
+	}
+	for _, c := range target {
+		if c <= ' ' || c == 0x7f {
+			return false, nil, false, "the target has a control character in it"
+		}
+	}
+	switch string(version) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		old = true
+	default:
+		return false, nil, false, "the version is not HTTP/1.0 or HTTP/1.1"
+	}
+	if target[0] != '/' {
+		if _, after, ok := bytes.Cut(target, []byte("://")); ok {
+			authority = after
+			if i := bytes.IndexAny(after, "/?#"); i >= 0 {
+				authority = after[:i]
+			}
+		}
+	}
+	return old, authority, string(method) == "CONNECT", ""
+}
+
+// judgeField reads a header line: a token, a colon, and a value without control characters (RFC 9112, section 5).
+func judgeField(line []byte) (name, value []byte, reason string) {
+	if line[0] == ' ' || line[0] == '\t' {
+		return nil, nil, "a field is continued on another line"
+	}
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	if !ok || !isToken(name) {
+		return nil, nil, "the name of a field is not a token"
+	}
+	value = bytes.Trim(value, " \t")
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return nil, nil, "a field has a control character in it"
+		}
+	}
+	return name, value, ""
+}
+
+// isToken is RFC 9110, section 5.6.2.
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if !tokenChars[c] {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+var tokenChars = func() (t [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
+		t[c] = true
+	}
+	return t
+}()
+
+// is compares with a word in lower case.
+func is(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,349 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/platformd/platformd/proxy/field"
+)
+
+// Certificates has the certificate for a name that a client asks for, "" where it names none. It is asked for each
+// handshake, and must be quick for names that it was asked for before.
+type Certificates interface {
+	Certificate(ctx context.Context, name string) (*tls.Certificate, error)
+	// Challenge is the certificate that answers a TLS-ALPN-01 challenge for a name (RFC 8737), nil where there is none.
+	Challenge(name string) *tls.Certificate
+	// Token is the answer to an HTTP-01 challenge (RFC 8555, section 8.3), "" where there is none.
+	Token(token string) string
+}
+
+// Reporter takes what the proxy saw. It must not block.
+type Reporter interface {
+	Access(Access)
+}
+
+// Options are what a Server needs of its surroundings.
+type Options struct {
+	Certificates Certificates
+	Reporter     Reporter
+	Log          *slog.Logger
+	// Roots are the folders below which files may be served.
+	Roots []string
+}
+
+// Server serves a Table, which may be exchanged at any time.
+type Server struct {
+	cfg      Options
+	table    atomic.Pointer[Table]
+	draining atomic.Bool
+	stall    time.Duration
+	tls      *tls.Config
+	h1, h2   *http.Server
+	hand1    *handoff
+	hand2    *handoff
+	open     atomic.Int64
+	limit    atomic.Int64
+	alt      atomic.Pointer[[]string]
+	port     atomic.Pointer[string] // of HTTPS, for redirects
+	back     *backends
+	quic     quicServer
+	stats    statistics
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	waiting   map[net.Conn]struct{} // in the handshake
+}
+
+// NewServer makes a server without routes.
+func NewServer(o Options) (*Server, error) {
+	if o.Certificates == nil {
+		return nil, errors.New("new proxy server: no certificates")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots)}
+	s.limit.Store(defaultConnections)
+	s.tls = s.tlsConfig()
+	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
+	s.h1, s.h2 = s.httpServer(), s.httpServer()
+	s.h2.Protocols.SetHTTP1(false)
+	s.h2.Protocols.SetHTTP2(true)
+	s.h1.Protocols.SetHTTP1(true)
+	t, err := Compile(Config{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.table.Store(t)
+	go s.serveHanded(s.h1, s.hand1)
+	go s.serveHanded(s.h2, s.hand2)
+	return s, nil
+}
+
+const (
+	defaultHeader      = 15 * time.Second
+	defaultIdle        = 2 * time.Minute
+	defaultStall       = 30 * time.Second
+	defaultConnections = 20_000
+)
+
+func (s *Server) serveHanded(h *http.Server, l net.Listener) {
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		s.cfg.Log.Error("serve", "error", err)
+	}
+}
+
+func (s *Server) httpServer() *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: defaultHeader,
+		IdleTimeout:       defaultIdle,
+		MaxHeaderBytes:    maxHead,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250, MaxReadFrameSize: 16 << 10, WriteByteTimeout: defaultStall, SendPingTimeout: time.Minute, PingTimeout: 15 * time.Second,
+			MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20,
+		},
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if t, ok := c.(*tls.Conn); ok {
+				c = t.NetConn()
+			}
+			if h, ok := c.(*handedConn); ok {
+				return withConn(ctx, h.info)
+			}
+			return ctx
+		},
+	}
+}
+
+// Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
+// began with; where it returns an error, nothing has changed.
+func (s *Server) Configure(c Config) error {
+	t, err := Compile(c, s.back.handler)
+	if err != nil {
+		return err
+	}
+	s.limit.Store(int64(c.MaxConnections))
+	if c.MaxConnections == 0 {
+		s.limit.Store(defaultConnections)
+	}
+	old := s.table.Swap(t)
+	s.back.keep(t, old)
+	return nil
+}
+
+// Test says what Configure would, and changes nothing.
+func (s *Server) Test(c Config) error {
+	_, err := Compile(c, s.back.check)
+	return err
+}
+
+// Serve takes connections from a listener until that is closed, over TLS or without. It returns nil when the server drains.
+func (s *Server) Serve(l net.Listener, secure bool) error {
+	s.mu.Lock()
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+	if secure {
+		s.setPort(addressOf(l.Addr()).Port())
+	}
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if s.draining.Load() || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors, most likely; those who wait are served when there are some again.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.cfg.Log.Warn("accept", "error", err)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		if s.open.Add(1) > s.limit.Load() {
+			s.open.Add(-1)
+			c.Close()
+			continue
+		}
+		go s.serveConn(c, secure)
+	}
+}
+
+// serveConn shakes hands and passes the connection on to the server of its protocol.
+func (s *Server) serveConn(c net.Conn, secure bool) {
+	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
+	info := &conn{server: s, peer: peer.Addr(), port: local.Port()}
+	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
+	if !secure {
+		s.hand1.give(s.guarded(handed, handed))
+		return
+	}
+	s.wait(handed, true)
+	t := tls.Server(handed, s.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	err := t.HandshakeContext(ctx)
+	cancel()
+	s.wait(handed, false)
+	if err != nil {
+		handed.Close()
+		s.cfg.Log.Debug("TLS handshake", "client", peer.Addr(), "error", err)
+		return
+	}
+	state := t.ConnectionState()
+	info.state = &state
+	switch state.NegotiatedProtocol {
+	case "h2":
+		s.hand2.give(t)
+	case acmeTLS:
+		t.Close() // the certificate was the answer
+	default:
+		s.hand1.give(s.guarded(t, handed))
+	}
+}
+
+// wait notes connections in their handshake, so that a drain can end them.
+func (s *Server) wait(c net.Conn, begins bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if begins {
+		s.waiting[c] = struct{}{}
+	} else {
+		delete(s.waiting, c)
+	}
+}
+
+// guarded puts the guard between a connection and the HTTP/1 server.
+func (s *Server) guarded(c net.Conn, h *handedConn) net.Conn {
+	h.info.guard = &guardConn{Conn: c, refused: func(reason string) {
+		s.report(Access{Time: time.Now(), Client: h.info.peer, Status: http.StatusBadRequest, Reason: reason, Protocol: "HTTP/1.1"})
+	}}
+	return &handedConn{Conn: h.info.guard, info: h.info}
+}
+
+// challenge is the answer to an HTTP-01 challenge.
+func (s *Server) challenge(token string) string { return s.cfg.Certificates.Token(token) }
+
+func (s *Server) setPort(port uint16) {
+	p := ""
+	if port != 443 {
+		p = fmt.Sprintf(":%d", port)
+	}
+	s.port.Store(&p)
+}
+
+// httpsPort is what redirects put behind the host.
+func (s *Server) httpsPort() string {
+	if p := s.port.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// Drain stops accepting and ends when every request is answered, or with ctx. Connections without a request are told to
+// close with their next answer, and are closed when idle is over.
+func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	s.mu.Unlock()
+	g := make(chan error, 3)
+	go func() { g <- s.quic.drain(ctx) }()
+	go func() { g <- s.h2.Shutdown(ctx) }()
+	go func() {
+		// A client may be sending on a connection that is idle here; closing it now would lose that request.
+		wait := time.NewTimer(idle)
+		defer wait.Stop()
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for done := false; !done && s.open.Load() > 0; {
+			select {
+			case <-tick.C:
+			case <-wait.C:
+				done = true
+			case <-ctx.Done():
+				done = true
+			}
+		}
+		g <- s.h1.Shutdown(ctx)
+	}()
+	var errs []error
+	for range 3 {
+		errs = append(errs, <-g)
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	s.draining.Store(true)
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.waiting {
+		c.Close()
+	}
+	s.mu.Unlock()
+	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
+}
+
+// Access is one request, for the log.
+type Access struct {
+	Time     time.Time      `json:"time"`
+	ID       string         `json:"id,omitempty"`
+	Client   netip.Addr     `json:"client"`
+	Method   string         `json:"method,omitempty"`
+	Host     string         `json:"host,omitempty"`
+	Path     string         `json:"path,omitempty"`
+	Query    string         `json:"query,omitempty"`
+	Protocol string         `json:"protocol"`
+	TLS      string         `json:"tls,omitempty"`
+	Route    string         `json:"route,omitempty"`
+	Status   int            `json:"status"`
+	Received int64          `json:"received"`
+	Sent     int64          `json:"sent"`
+	Took     field.Duration `json:"took"`
+	Agent    string         `json:"agent,omitempty"`
+	Referer  string         `json:"referer,omitempty"`
+	// Reason is why the proxy itself refused or failed.
+	Reason string `json:"reason,omitempty"`
+}
+
+// record reports an exchange.
+func (s *Server) record(x *exchange) {
+	s.stats.count(x.status, x.reason != "")
+	if s.cfg.Reporter == nil {
+		return
+	}
+	r := x.request
+	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
+		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
+	if x.table.cfg.LogQuery == On {
+		a.Query = r.URL.RawQuery
+	}
+	if x.route != nil {
+		a.Route = x.route.key
+	}
+	if x.conn.state != nil {
+		a.TLS = tls.VersionName(x.conn.state.Version)
+	}
+	s.report(a)
+}
+
+func (s *Server) report(a Access) {
+	if s.cfg.Reporter != nil {
+		s.cfg.Reporter.Access(a)
+	}
+}
