@@ -10,6 +10,10 @@ CACHE     := $(CURDIR)/.cache
 # Pinned: another version finds other things.
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK := $(CACHE)/staticcheck-$(STATICCHECK_VERSION)
+# What tests and the demo use that others wrote: a certificate authority with its DNS server, and a judge of HTTP/2.
+PEBBLE_VERSION := v2.10.1
+H2SPEC_VERSION := v2.2.1
+TOOLS     := $(CACHE)/pebble-$(PEBBLE_VERSION) $(CACHE)/pebble-challtestsrv-$(PEBBLE_VERSION) $(CACHE)/h2spec-$(H2SPEC_VERSION)
 # Packages whose tests need no kernel: architecture, documentation, and what is generated from the code.
 CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
 FUZZTIME  ?= 10s
@@ -25,7 +29,7 @@ export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: packages modules $(STATICCHECK) ## install what is missing: Debian packages, Go modules, staticcheck
+deps: packages modules $(STATICCHECK) $(TOOLS) ## install what is missing: Debian packages, Go modules, staticcheck, test tools
 
 packages:
 	@scripts/deps.sh test
@@ -38,6 +42,18 @@ $(STATICCHECK): | modules
 	@mkdir -p $(CACHE)/bin
 	GOBIN=$(CACHE)/bin $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 	@mv $(CACHE)/bin/staticcheck $@
+
+$(CACHE)/pebble-$(PEBBLE_VERSION) $(CACHE)/pebble-challtestsrv-$(PEBBLE_VERSION) &: | modules
+	@mkdir -p $(CACHE)/bin
+	GOBIN=$(CACHE)/bin $(GO) install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION)
+	GOBIN=$(CACHE)/bin $(GO) install github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@$(PEBBLE_VERSION)
+	@mv $(CACHE)/bin/pebble $(CACHE)/pebble-$(PEBBLE_VERSION)
+	@mv $(CACHE)/bin/pebble-challtestsrv $(CACHE)/pebble-challtestsrv-$(PEBBLE_VERSION)
+
+$(CACHE)/h2spec-$(H2SPEC_VERSION): | modules
+	@mkdir -p $(CACHE)/bin
+	GOBIN=$(CACHE)/bin $(GO) install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)+incompatible
+	@mv $(CACHE)/bin/h2spec $@
 
 build: modules ## build bin/platformd and bin/platformctl
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...

@@ -26,6 +26,8 @@ type Config struct {
 	MaxConnections int `json:"max_connections,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
 	ServerHeader string `json:"server_header,omitempty"`
+	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
+	LogQuery Switch `json:"log_query,omitempty"`
 }
 
 // Switch is on, off, or "" for the default.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ func (b *backends) files(r *Route, root string) (http.Handler, error) {
 	if !slices.ContainsFunc(b.roots, func(parent string) bool {
 		return root == parent || strings.HasPrefix(root, strings.TrimSuffix(parent, "/")+"/")
 	}) {
-		return nil, fmt.Errorf("backend: %s is not below a folder that may be served (%s); move it there, or start platformd with --file-root %s", root, strings.Join(b.roots, ", "), filepath.Dir(root))
+		return nil, fmt.Errorf("backend: %s is not below a folder that may be served (%s); move it there, or start platformd with --file-root %s", root, strings.Join(b.roots, ", "), root)
 	}
 	if _, err := os.Stat(root); err != nil {
 		return nil, fmt.Errorf("backend: %w", err)

@@ -328,8 +328,11 @@ func (s *Server) record(x *exchange) {
 		return
 	}
 	r := x.request
-	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Query: r.URL.RawQuery, Protocol: r.Proto,
+	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
 		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
+	if x.table.cfg.LogQuery == On {
+		a.Query = r.URL.RawQuery
+	}
 	if x.route != nil {
 		a.Route = x.route.key
 	}

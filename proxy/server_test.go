@@ -81,7 +81,9 @@ func (j *journal) Access(a Access) {
 // find waits for a record.
 func (j *journal) find(t *testing.T, want func(Access) bool) Access {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); <-tick.C {
 		j.mu.Lock()
 		i := slices.IndexFunc(j.list, want)
 		if i >= 0 {

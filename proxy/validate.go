@@ -41,6 +41,7 @@ func (c *Config) Validate() error {
 		e.Add("proxy_protocol", "needs trusted_proxies: without them anybody could claim any address")
 	}
 	oneOf(&e, "http3", c.HTTP3)
+	oneOf(&e, "log_query", c.LogQuery)
 	c.Timeouts.validate(&e)
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)

@@ -17,7 +17,7 @@ func newProxyCommand(a *app) *cobra.Command {
 		Example: "  platformctl proxy test -f proxy.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runProxyTest(cmd.Context(), file) }}
 	fileFlag(test, &file)
-	return noun("proxy", "The HTTPS proxy", status, test)
+	return noun("proxy", "The HTTPS proxy", status, newProxyLogCommand(a), newProxyTopCommand(a), test)
 }
 
 func (a *app) runProxyTest(ctx context.Context, file string) error {

@@ -82,7 +82,7 @@ func run(ctx context.Context, o options) error {
 	}
 	d, err := daemon.New(ctx, daemon.Config{
 		DataDir: dir, Socket: o.socket, Driver: o.driver, Drivers: drivers(), Version: version, Log: log, Now: time.Now,
-		First: first, StartGuard: startGuard, AuthLog: o.authLog,
+		First: first, StartGuard: startGuard, AuthLog: o.authLog, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
 		HTTP: o.http, HTTPS: o.https, FileRoots: o.roots,
 	})
 	if err != nil {

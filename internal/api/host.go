@@ -35,6 +35,7 @@ type Change struct {
 // Host is what the API needs of the daemon. Errors that wrap ErrInvalid, ErrNotFound, ErrConflict, ErrProvisional or
 // ErrLockout are the caller's to mend; every other error is ours.
 type Host interface {
+	CertHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)
@@ -63,6 +64,10 @@ type Host interface {
 	LookupGeo(ctx context.Context, a netip.Addr) (GeoLookup, error)
 
 	Proxy(ctx context.Context) (wire.ProxyStatus, error)
+	// ProxyLog gives the newest records that pass the filter, oldest first; FollowProxyLog those behind a number, and what comes.
+	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
+	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
+	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
 	// TestProxy says what is wrong with a configuration that is valid in itself.
 	TestProxy(ctx context.Context, c proxy.Config) error
 

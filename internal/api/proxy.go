@@ -20,6 +20,8 @@ type routeInput struct {
 	Body    proxy.Route
 }
 
+type accessInput struct{ wire.AccessFilter }
+
 type proxyTestInput struct {
 	File    string `query:"file" doc:"The name of the file, for messages about its lines."`
 	RawBody []byte `contentType:"application/yaml"`
@@ -34,6 +36,24 @@ func (s *server) proxyRoutes() {
 	route(s, http.MethodDelete, "/routes", "remove-routes", "Remove routes, by host and path", s.removeRoutes)
 	route(s, http.MethodGet, "/proxy", "get-proxy", "The proxy at a glance", func(ctx context.Context, _ *none) (wire.ProxyStatus, error) {
 		return s.host.Proxy(ctx)
+	})
+	route(s, http.MethodGet, "/proxy/log", "list-requests", "The newest requests, oldest first", func(ctx context.Context, in *struct {
+		accessInput
+		Limit int `query:"limit" minimum:"1" maximum:"20000" default:"100"`
+	}) ([]wire.Access, error) {
+		out, err := s.host.ProxyLog(ctx, in.AccessFilter, in.Limit)
+		return list(out), err
+	})
+	stream(s, "/proxy/log/stream", "follow-requests", "Requests as they are answered", func(ctx context.Context, in *struct {
+		accessInput
+		After uint64 `query:"after" doc:"Only requests with a higher number."`
+	}, send func(int64, wire.Access) error) error {
+		return s.host.FollowProxyLog(ctx, in.AccessFilter, in.After, func(a wire.Access) error { return send(int64(a.Seq), a) })
+	})
+	route(s, http.MethodGet, "/proxy/top", "get-proxy-top", "Which routes and clients make the load, of the requests that are remembered", func(ctx context.Context, _ *none) (wire.ProxyTop, error) {
+		out, err := s.host.ProxyTop(ctx)
+		out.Routes, out.Clients = list(out.Routes), list(out.Clients)
+		return out, err
 	})
 	large := func(op *huma.Operation) { op.MaxBodyBytes = maxDocument }
 	route(s, http.MethodPost, "/proxy/test", "test-proxy", "Everything that is wrong with a configuration of the proxy", func(ctx context.Context, in *proxyTestInput) (wire.ProxyTest, error) {

@@ -39,6 +39,7 @@ func (s *server) routes() {
 	s.limitRoutes()
 	s.banRoutes()
 	s.dropRoutes()
+	s.certRoutes()
 	s.activityRoutes()
 	s.proxyRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)

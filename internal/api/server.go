@@ -17,6 +17,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -84,6 +87,19 @@ func Serve(ctx context.Context, l net.Listener, h Host, cfg ServerConfig) error 
 	return <-done
 }
 
+// schemaName is a type's name in the description: its own, with that of its package before it where the package is a part
+// of the proxy, because those call their options alike.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if dir, pkg := path.Split(t.PkgPath()); strings.HasSuffix(dir, "/proxy/") && pkg != "field" {
+		name = strings.ToUpper(pkg[:1]) + pkg[1:] + name
+	}
+	return name
+}
+
 // Description is the OpenAPI 3.1 description of the API, as JSON.
 func Description(version string) ([]byte, error) {
 	s, _ := newServer(context.Background(), nil, ServerConfig{Version: version})
@@ -101,6 +117,7 @@ func newServer(ctx context.Context, h Host, cfg ServerConfig) (*server, http.Han
 	c.Info.Description = "The API of platformd, on a unix socket. Every change can be tried with dry_run; every refusal is a problem (RFC 9457) with a code."
 	c.CreateHooks, c.OpenAPIPath, c.DocsPath, c.SchemasPath = nil, "", "", ""
 	c.RejectUnknownQueryParameters = true
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Transformers = []huma.Transformer{humaProblem}
 	mux := http.NewServeMux()
 	s := &server{host: h, cfg: cfg, stopping: ctx, api: humago.New(mux, c)}

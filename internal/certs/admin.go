@@ -121,7 +121,7 @@ func (m *Manager) Renew(ctx context.Context, name string, force bool) (*Certific
 	m.setWanted()
 	switch {
 	case !m.isWanted(name):
-		return nil, fmt.Errorf("certificate %s: %w", name, errNotWanted)
+		return nil, fmt.Errorf("certificate %s: %w", name, ErrNotWanted)
 	case s.Email == "" || !s.TermsAgreed:
 		return nil, fmt.Errorf("certificate %s: no CA is asked without an e-mail address and the agreement to its terms; platformctl certs setup --email ADDRESS --agree", name)
 	}
@@ -132,24 +132,25 @@ func (m *Manager) Renew(ctx context.Context, name string, force bool) (*Certific
 			return nil, fmt.Errorf("certificate %s: %s says that it is asked too much, until %s; wait, or use --force", name, a.CA, a.Next.UTC().Format(time.DateTime))
 		}
 	}
-	if m.busy[name] {
-		m.mu.Unlock()
-		return nil, fmt.Errorf("certificate %s: it is being ordered right now; look again in a minute", name)
-	}
 	m.mu.Unlock()
-	done := make(chan error, 1)
-	m.start(ctx, name, func(ctx context.Context) { done <- m.obtain(ctx, s, name, true) })
+	var err error
+	done := m.start(ctx, name, func(ctx context.Context) { err = m.obtain(ctx, s, name, true) })
 	select {
-	case err := <-done:
-		if err != nil {
-			return nil, fmt.Errorf("certificate %s: %w", name, err)
-		}
+	case <-done:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.stored[name][ACME], nil
+	if c := m.stored[name][ACME]; err == nil && c != nil && len(m.attempts[name]) == 0 {
+		return c, nil
+	}
+	if err == nil { // it was an order that was under way already
+		for _, a := range m.attempts[name] {
+			err = errors.Join(err, fmt.Errorf("%s: %s", a.CA, a.Reason))
+		}
+	}
+	return nil, fmt.Errorf("certificate %s: %w", name, err)
 }
 
 // Check is one thing that Test looked at.
@@ -173,7 +174,7 @@ func (m *Manager) Test(ctx context.Context, name string) []Check {
 		out = append(out, Check{what, ok, message, remedy})
 	}
 	allowed := s.Email != "" && s.TermsAgreed
-	add("name", m.isWanted(name), pick(m.isWanted(name), name+" is wanted", errNotWanted.Error()), "add a route for it, or put it into certs.names")
+	add("name", m.isWanted(name), pick(m.isWanted(name), name+" is wanted", ErrNotWanted.Error()), "add a route for it, or put it into certs.names")
 	add("account", allowed, pick(allowed, "e-mail address and agreement are there", "no CA is asked without an e-mail address and the agreement to its terms"), "platformctl certs setup --email ADDRESS --agree")
 	p, hasDNS := s.Provider(name)
 	if hasDNS {

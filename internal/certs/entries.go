@@ -27,6 +27,8 @@ type entries struct {
 	mu   sync.Mutex
 	kept []string
 	got  *issued
+	// refused is why a certificate was not taken: autocert does not pass it on.
+	refused error
 }
 
 func (m *Manager) newEntries(job order.Job) (*entries, error) {
@@ -81,18 +83,17 @@ func (e *entries) Put(ctx context.Context, key string, value []byte) error {
 	}
 	if key == e.job.Names[0] {
 		pair := Pair{Chain: value, Key: value}
-		c, err := Inspect(pair, e.job.Names, e.m.cfg.Now())
-		if err != nil {
-			return fmt.Errorf("what was issued is not what was ordered: %w", err)
-		}
-		got, err := tidyPair(pair)
-		if err != nil {
-			return err
-		}
-		c.Chain = got.Chain
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.got = &issued{cert: c, pair: got}
+		c, err := Inspect(pair, e.job.Names, e.m.cfg.Now())
+		if err == nil {
+			pair, err = tidyPair(pair)
+		}
+		if e.refused = err; err != nil {
+			return err
+		}
+		c.Chain = pair.Chain
+		e.got = &issued{cert: c, pair: pair}
 		return nil
 	}
 	show, err := e.check(key, value)
@@ -208,8 +209,15 @@ func (e *entries) clear() {
 	e.kept = nil
 }
 
-func (e *entries) certificate() *issued {
+// certificate is what came of the order.
+func (e *entries) certificate() (*issued, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.got
+	switch {
+	case e.refused != nil:
+		return nil, fmt.Errorf("what was issued is not what was ordered: %w", e.refused)
+	case e.got == nil:
+		return nil, errors.New("the order was done, but no certificate came of it")
+	}
+	return e.got, nil
 }

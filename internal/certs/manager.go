@@ -81,12 +81,12 @@ type Manager struct {
 	stored   map[string]map[string]*Certificate // by name and kind
 	wanted   map[string]bool
 	attempts map[string]map[string]Attempt // by name and CA
-	busy     map[string]bool
-	pairs    map[string]*Pair // opened, by fingerprint
-	stranger *Pair            // for names that nobody wants
+	busy     map[string]chan struct{}      // closed when what is being done for a name is done
+	pairs    map[string]*Pair              // opened, by fingerprint
+	stranger *Pair                         // for names that nobody wants
 	upkept   map[string]time.Time
 	staples  map[string][]byte // by fingerprint
-	noticed  map[string]int    // days left that were said, by fingerprint
+	noticed  map[string]int    // days left that were said, by name and fingerprint
 	expiring map[string]bool   // names with a condition
 	running  sync.WaitGroup
 }
@@ -94,7 +94,7 @@ type Manager struct {
 // New reads what is stored. It starts nothing and asks nobody.
 func New(ctx context.Context, cfg Config) (*Manager, error) {
 	m := &Manager{cfg: cfg, wake: make(chan struct{}, 1), slots: make(chan struct{}, atOnce), stored: map[string]map[string]*Certificate{}, wanted: map[string]bool{},
-		attempts: map[string]map[string]Attempt{}, busy: map[string]bool{}, pairs: map[string]*Pair{}, upkept: map[string]time.Time{}, staples: map[string][]byte{},
+		attempts: map[string]map[string]Attempt{}, busy: map[string]chan struct{}{}, pairs: map[string]*Pair{}, upkept: map[string]time.Time{}, staples: map[string][]byte{},
 		noticed: map[string]int{}}
 	list, err := cfg.Store.List(ctx)
 	if err != nil {
@@ -203,20 +203,22 @@ func (m *Manager) look(ctx context.Context) (next time.Time) {
 	return next
 }
 
-// start does something for a name, unless something is being done for it already.
-func (m *Manager) start(ctx context.Context, name string, do func(context.Context)) {
+// start does something for a name, unless something is being done for it already; done is closed at the end of either.
+func (m *Manager) start(ctx context.Context, name string, do func(context.Context)) (done chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.busy[name] {
-		return
+	if done := m.busy[name]; done != nil {
+		return done
 	}
-	m.busy[name] = true
+	done = make(chan struct{})
+	m.busy[name] = done
 	m.running.Go(func() {
 		defer m.Wake()
 		defer func() {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			delete(m.busy, name)
+			close(done)
 		}()
 		select {
 		case m.slots <- struct{}{}:
@@ -225,6 +227,7 @@ func (m *Manager) start(ctx context.Context, name string, do func(context.Contex
 		case <-ctx.Done():
 		}
 	})
+	return done
 }
 
 // allowed reports whether a CA may be contacted at all, and says so where it may not.
@@ -388,8 +391,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// errNotWanted is why no CA is asked for a name.
-var errNotWanted = errors.New("no route has this name, and certs.names does not list it; only such names are ever requested")
+// ErrNotWanted is why no CA is asked for a name.
+var ErrNotWanted = errors.New("no route has this name, and certs.names does not list it; only such names are ever requested")
 
 func (m *Manager) isWanted(name string) bool {
 	m.mu.Lock()

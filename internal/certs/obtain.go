@@ -123,9 +123,9 @@ func (m *Manager) orderFrom(ctx context.Context, s state.Certs, ca state.CA, nam
 	case res.Error != "":
 		return nil, res, errors.New(res.Error)
 	}
-	got := cache.certificate()
-	if got == nil {
-		return nil, none, errors.New("the order was done, but no certificate came of it")
+	got, err := cache.certificate()
+	if err != nil {
+		return nil, none, err
 	}
 	got.cert.Name, got.cert.Source, got.cert.Created = name, ACME+":"+ca.Name, m.cfg.Now()
 	return got, res, nil
@@ -153,6 +153,7 @@ func (m *Manager) notObtained(ctx context.Context, ca state.CA, name string, res
 	if a.At.After(now.Add(skew)) {
 		a = Attempt{} // before the clock was set back
 	}
+	news := a.Failures == 0 || a.Problem != res.Problem // the same each hour is no news
 	a.Name, a.CA, a.At, a.Problem, a.Reason = name, ca.Name, now, res.Problem, order.Clean(err.Error())
 	a.Failures++
 	a.Next = now.Add(pause(a, res.RetryAfter))
@@ -161,8 +162,10 @@ func (m *Manager) notObtained(ctx context.Context, ca state.CA, name string, res
 	if err := m.cfg.Store.PutAttempt(ctx, a); err != nil {
 		m.cfg.Log.Error("store attempt", "name", name, "error", err)
 	}
-	m.cfg.Record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.CertificateFailed, Object: name, Outcome: activity.Failed,
-		Message: fmt.Sprintf("%s: %s; again after %s", ca.Name, a.Reason, a.Next.UTC().Format(time.DateTime))})
+	if news {
+		m.cfg.Record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.CertificateFailed, Object: name, Outcome: activity.Failed,
+			Message: fmt.Sprintf("%s: %s; again after %s", ca.Name, a.Reason, a.Next.UTC().Format(time.DateTime))})
+	}
 }
 
 // pause is how long to wait after a failure. A CA that cannot be reached is asked each hour at last; one that said no twice

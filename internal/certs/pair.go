@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func (Secret) GoString() string { return hidden }
 
 // MarshalJSON implements json.Marshaler.
 func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
+
+// LogValue implements slog.LogValuer: without it, slog takes bytes for text.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // Format implements fmt.Formatter, so that no verb gets around String.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }

@@ -14,6 +14,9 @@ import (
 // keyFile is what the key is called, in the data directory and as a credential of systemd.
 const keyFile = "secrets.key"
 
+// ErrNoKey: something was sealed, and the key is not there.
+var ErrNoKey = errors.New("the key of what is stored is missing; put " + keyFile + " back")
+
 // errSealed says that what is stored was sealed with another key, or changed.
 var errSealed = errors.New("cannot be opened with the key of this host; was " + keyFile + " replaced? Put the old one back, or renew and import anew")
 
@@ -26,6 +29,9 @@ func openSealer(dir, credentials string, make bool) (*sealer, error) {
 	key, err := os.ReadFile(filepath.Join(credentials, keyFile))
 	if credentials == "" || errors.Is(err, fs.ErrNotExist) {
 		key, err = fileKey(filepath.Join(dir, keyFile), make)
+	}
+	if errors.Is(err, fs.ErrNotExist) && !make {
+		return nil, ErrNoKey
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of secrets: %w", err)
@@ -44,10 +50,8 @@ func openSealer(dir, credentials string, make bool) (*sealer, error) {
 func fileKey(path string, make bool) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if err == nil {
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			err = fmt.Errorf("%s can be read by others (%v); make it private: chmod 600 %s, and think about replacing it", path, info.Mode().Perm(), path)
-		}
+		// Whoever made it readable for others is not followed.
+		err = os.Chmod(path, 0o600)
 		return key, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) || !make {

@@ -140,8 +140,8 @@ func (m *Manager) inUse(names []string) []*Certificate {
 	var out []*Certificate
 	seen := map[string]bool{}
 	for _, n := range names {
-		if c := m.best(n, now); c != nil && !seen[c.Fingerprint] {
-			seen[c.Fingerprint] = true
+		if c := m.best(n, now); c != nil && !seen[c.Name] {
+			seen[c.Name] = true
 			out = append(out, c)
 		}
 	}

@@ -142,8 +142,8 @@ func (m *Manager) notice(ctx context.Context, names []string, now time.Time) {
 		}
 		m.cfg.Health.Set(health.Condition{ID: expiringID(c.Name), Severity: severity, Message: text, Remedy: remedy})
 		m.mu.Lock()
-		last, before := m.noticed[c.Fingerprint]
-		m.noticed[c.Fingerprint] = step
+		last, before := m.noticed[c.Name+c.Fingerprint]
+		m.noticed[c.Name+c.Fingerprint] = step
 		m.mu.Unlock()
 		if !before || step < last {
 			m.cfg.Record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.CertificateExpiring, Object: c.Name, Outcome: activity.OK, Message: text})

@@ -93,6 +93,11 @@ func (d *Daemon) propose(ctx context.Context, c api.Change) (*proposal, error) {
 	if err := d.lists.prepare(ctx, &p.after.Firewall); err != nil {
 		return nil, err
 	}
+	if !reflect.DeepEqual(p.before.Proxy, p.after.Proxy) {
+		if err := d.TestProxy(ctx, p.after.Proxy); err != nil {
+			return nil, err
+		}
+	}
 	for i, s := range []*state.State{&p.before, &p.after} {
 		want, err := host.Compile(s, d.facts(&s.Firewall))
 		if err != nil {

@@ -29,6 +29,7 @@ import (
 
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/conntrack"
+	"github.com/platformd/platformd/internal/accesslog"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/doctor/probe"
@@ -67,6 +68,8 @@ type Config struct {
 	HTTP, HTTPS string
 	// FileRoots are the folders below which the proxy may serve files.
 	FileRoots []string
+	// Credentials is systemd's folder of credentials, or empty.
+	Credentials string
 }
 
 // Daemon implements api.Host.
@@ -83,10 +86,12 @@ type Daemon struct {
 	loopRuns atomic.Bool
 	lists    *lists
 	bans     *banBook
+	certs    *certBook
 	drops    *drops
 	sshd     sshdWatch
 	probes   *probes
 	edge     *edge
+	access   *accesslog.Log
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -159,13 +164,23 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.bans, err = d.openBans(ctx); err != nil {
 		return fmt.Errorf("open bans: %w", err)
 	}
+	if d.certs, err = d.openCerts(ctx); err != nil {
+		return fmt.Errorf("open certificates: %w", err)
+	}
 	d.drops = newDrops()
-	return nil
+	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
+	return err
 }
 
 // Close closes the stores. The kernel's rules stay as they are.
 func (d *Daemon) Close() error {
 	var errs []error
+	if d.access != nil {
+		errs = append(errs, d.access.Close())
+	}
+	if d.certs != nil {
+		errs = append(errs, d.certs.store.Close())
+	}
 	if d.bans != nil {
 		errs = append(errs, d.bans.Close())
 	}
@@ -193,6 +208,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.watchAddresses(ctx) })
 	g.Go(func() error { return d.keepLists(ctx) })
 	g.Go(func() error { return d.keepBans(ctx) })
+	g.Go(func() error { return d.keepCerts(ctx) })
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.keepEdge(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/platformd/platformd/internal/certs"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/internal/worker"
 	"github.com/platformd/platformd/internal/worker/link"
@@ -311,6 +313,41 @@ func (e *edge) worker() *worker.WebProcess {
 	return e.process
 }
 
+// publish changes the answers to challenges, and returns when the worker has them. Without one, the next gets them.
+func (e *edge) publish(change func(*worker.Challenges)) {
+	e.mu.Lock()
+	next := worker.Challenges{Tokens: map[string]string{}, ALPN: map[string]worker.WebPair{}}
+	maps.Copy(next.Tokens, e.challenges.Tokens)
+	maps.Copy(next.ALPN, e.challenges.ALPN)
+	change(&next)
+	e.challenges = next
+	p := e.process
+	e.mu.Unlock()
+	if p == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := p.Challenge(ctx, next); err != nil {
+		e.cfg.Log.Warn("publish a challenge", "error", err)
+	}
+}
+
+// refresh has the worker fetch certificates that have changed. It does not wait for it.
+func (e *edge) refresh(names []string) {
+	p := e.worker()
+	if p == nil {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := p.Refresh(ctx, names); err != nil {
+			e.cfg.Log.Warn("tell the proxy of new certificates", "error", err)
+		}
+	}()
+}
+
 func (e *edge) lost() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -336,7 +373,7 @@ func (d *Daemon) openEdge() error {
 	dir := edgeDir(d.cfg.DataDir)
 	// The worker enters its own folder through a parent that lets anybody pass and nobody look.
 	web := worker.WebConfig{UID: uid, GID: gid, RunDir: filepath.Join(dir, "run"), WorkDir: filepath.Join(dir, "work"), Roots: d.cfg.FileRoots, Version: d.cfg.Version,
-		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.accessLog}
+		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)
 	}
@@ -374,9 +411,39 @@ func (d *Daemon) keepEdge(ctx context.Context) error {
 }
 
 // certificate answers the proxy worker.
-func (d *Daemon) certificate(context.Context, string) (worker.WebPair, error) {
-	return worker.WebPair{}, errors.New("there is none")
+func (d *Daemon) certificate(_ context.Context, name string) (worker.WebPair, error) {
+	c, err := d.certs.Certificate(name)
+	if err != nil {
+		return worker.WebPair{}, err
+	}
+	return worker.WebPair{For: c.Name, Chain: c.Chain, Key: []byte(c.Key), Staple: c.Staple}, nil
 }
 
-// accessLog takes records of the proxy worker.
-func (d *Daemon) accessLog([]byte) {}
+// routeNames are the names that the proxy needs certificates for.
+func (d *Daemon) routeNames() []string {
+	if d.cfg.HTTPS == "" {
+		return nil
+	}
+	s, _ := d.store.Current()
+	return s.Proxy.Names()
+}
+
+// challenger shows through the proxy what a CA asks for. It implements certs.Responder.
+type challenger struct{ d *Daemon }
+
+// HTTP01 implements certs.Responder.
+func (c challenger) HTTP01(token, keyAuth string) {
+	c.d.edge.publish(func(all *worker.Challenges) { all.Tokens[token] = keyAuth })
+}
+
+// TLSALPN01 implements certs.Responder.
+func (c challenger) TLSALPN01(name string, cert *certs.Pair) {
+	c.d.edge.publish(func(all *worker.Challenges) {
+		all.ALPN[name] = worker.WebPair{For: name, Chain: cert.Chain, Key: []byte(cert.Key)}
+	})
+}
+
+// Forget implements certs.Responder.
+func (c challenger) Forget(key string) {
+	c.d.edge.publish(func(all *worker.Challenges) { delete(all.Tokens, key); delete(all.ALPN, key) })
+}

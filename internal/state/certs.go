@@ -255,3 +255,31 @@ func MACKey(secret string) ([]byte, error) {
 }
 
 func unprintable(r rune) bool { return r < ' ' || r == 0x7f }
+
+// AddNames adds names that are wanted; those that are there already stay.
+func (c *Certs) AddNames(names ...string) {
+	for _, n := range names {
+		if !slices.Contains(c.Names, n) {
+			c.Names = append(c.Names, n)
+		}
+	}
+}
+
+// RemoveNames takes names out and returns those that were not there.
+func (c *Certs) RemoveNames(names ...string) (missing []string) {
+	for _, n := range names {
+		i := slices.Index(c.Names, n)
+		if i < 0 {
+			missing = append(missing, n)
+			continue
+		}
+		c.Names = slices.Delete(c.Names, i, i+1)
+	}
+	return missing
+}
+
+// SetCA puts a CA first: in the place of one of the same name, or before all others.
+func (c *Certs) SetCA(ca CA) {
+	c.CAs = slices.DeleteFunc(c.CAs, func(x CA) bool { return x.Name == ca.Name })
+	c.CAs = slices.Insert(c.CAs, 0, ca)
+}

@@ -110,7 +110,7 @@ func (s *webSite) selfSigned(name string) WebPair {
 	if err != nil {
 		s.Fatal(err)
 	}
-	return WebPair{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})}
+	return WebPair{For: name, Chain: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), Key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})}
 }
 
 // start runs a worker that serves a back end.
@@ -188,9 +188,17 @@ func TestWebServesWithoutPrivileges(t *testing.T) {
 	if got, err := say(s.client(false)); got != "hello" {
 		t.Errorf("after a bad configuration: got %q, %v", got, err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.logs.Load() != 3; time.Sleep(time.Millisecond) {
+	s.until("three requests are logged", func() bool { return s.logs.Load() == 3 })
+}
+
+// until waits for a condition, for at most a minute.
+func (s *webSite) until(what string, ok func() bool) {
+	s.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("got %d log lines, want 3", s.logs.Load())
+			s.Fatalf("waited in vain until %s", what)
 		}
 	}
 }
@@ -275,9 +283,8 @@ func TestWebTakesOverUnderLoad(t *testing.T) {
 	}
 	// The load must have gone on for n requests more.
 	wait := func(n int64) {
-		for to := done.Load() + n; done.Load() < to; {
-			time.Sleep(time.Millisecond)
-		}
+		to := done.Load() + n
+		s.until("the load has gone on", func() bool { return done.Load() >= to })
 	}
 	for range 3 {
 		wait(2000)

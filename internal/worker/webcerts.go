@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,11 +22,12 @@ type webCerts struct {
 	flight  singleflight.Group
 	pending chan struct{} // bounds the names that are asked for at once
 
-	mu     sync.RWMutex
-	have   map[string]*tls.Certificate
-	absent map[string]time.Time // names that the daemon had nothing for, and until when they are not asked for again
-	tokens map[string]string
-	alpn   map[string]*tls.Certificate
+	mu       sync.RWMutex
+	have     map[string]*tls.Certificate // by name or wildcard
+	stranger *tls.Certificate            // for names that nobody has a route for
+	absent   map[string]time.Time        // such names, and until when they are not asked for again
+	tokens   map[string]string
+	alpn     map[string]*tls.Certificate
 }
 
 const (
@@ -43,16 +45,35 @@ func newWebCerts(now func() time.Time) *webCerts {
 
 // Certificate implements proxy.Certificates.
 func (w *webCerts) Certificate(ctx context.Context, name string) (*tls.Certificate, error) {
-	w.mu.RLock()
-	c, until := w.have[name], w.absent[name]
-	w.mu.RUnlock()
-	if c != nil {
+	if c, known := w.cached(name); known {
+		if c == nil {
+			return nil, errNoCertificate
+		}
 		return c, nil
 	}
-	if w.now().Before(until) {
-		return nil, errNoCertificate
-	}
 	return w.fetch(ctx, name)
+}
+
+// cached is what is known of a name. An exact certificate comes before a wildcard.
+func (w *webCerts) cached(name string) (c *tls.Certificate, known bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if c = w.have[name]; c != nil {
+		return c, true
+	}
+	if c = w.have[wildcard(name)]; c != nil {
+		return c, true
+	}
+	return w.stranger, w.now().Before(w.absent[name])
+}
+
+// wildcard is the one that a name falls under.
+func wildcard(name string) string {
+	_, rest, ok := strings.Cut(name, ".")
+	if !ok {
+		return ""
+	}
+	return "*." + rest
 }
 
 // fetch asks the daemon. However many handshakes want a name, it is asked once.
@@ -74,7 +95,7 @@ func (w *webCerts) fetch(ctx context.Context, name string) (*tls.Certificate, er
 		var p WebPair
 		err := l.Ask(ctx, webCertificate, name, &p)
 		if _, said := errors.AsType[*link.RemoteError](err); said {
-			w.remember(name, nil)
+			w.remember(name, "", nil)
 			return nil, errNoCertificate
 		}
 		if err != nil {
@@ -84,7 +105,7 @@ func (w *webCerts) fetch(ctx context.Context, name string) (*tls.Certificate, er
 		if err != nil {
 			return nil, err
 		}
-		w.remember(name, c)
+		w.remember(name, p.For, c)
 		return c, nil
 	})
 	select {
@@ -96,17 +117,19 @@ func (w *webCerts) fetch(ctx context.Context, name string) (*tls.Certificate, er
 	}
 }
 
-func (w *webCerts) remember(name string, c *tls.Certificate) {
+// remember keeps c under what it was made for.
+func (w *webCerts) remember(name, of string, c *tls.Certificate) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c != nil {
+	if of != "" && c != nil {
 		if len(w.have) >= maxCerts {
 			clear(w.have)
 		}
-		w.have[name] = c
+		w.have[of] = c
 		delete(w.absent, name)
 		return
 	}
+	w.stranger = c
 	if len(w.absent) >= maxAbsent {
 		clear(w.absent)
 	}

@@ -32,8 +32,12 @@ const (
 
 // WebPair is a certificate chain and its key, in PEM.
 type WebPair struct {
+	// For is the name or wildcard that it was made for; "" is a certificate for all names that nobody has a route for.
+	For   string `json:"for"`
 	Chain []byte `json:"chain"`
 	Key   []byte `json:"key"`
+	// Staple is the answer of an OCSP responder, where there is one.
+	Staple []byte `json:"staple,omitempty"`
 }
 
 // Challenges are the answers that certificate authorities look for.
@@ -63,6 +67,7 @@ func (p WebPair) load() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, errors.New("certificate and key do not fit") // the cause may quote the key
 	}
+	c.OCSPStaple = p.Staple
 	if c.Leaf == nil {
 		if c.Leaf, err = x509.ParseCertificate(c.Certificate[0]); err != nil {
 			return nil, fmt.Errorf("read certificate: %w", err)

@@ -266,3 +266,23 @@ func (c *Client) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
 func (c *Client) TestProxy(ctx context.Context, file string, data []byte) (wire.ProxyTest, error) {
 	return call[wire.ProxyTest](ctx, c, request{method: http.MethodPost, path: "/proxy/test", query: with(nil, "file", file), body: data})
 }
+
+// ProxyLog lists the newest requests.
+func (c *Client) ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error) {
+	q := accessFilter(f)
+	q.Set("limit", fmt.Sprint(limit))
+	return get[[]wire.Access](ctx, c, "/proxy/log", q)
+}
+
+// ProxyTop is which routes and clients make the load.
+func (c *Client) ProxyTop(ctx context.Context) (wire.ProxyTop, error) {
+	return get[wire.ProxyTop](ctx, c, "/proxy/top", nil)
+}
+
+func accessFilter(f wire.AccessFilter) url.Values {
+	q := url.Values{}
+	for _, v := range [][2]string{{"host", f.Host}, {"client", f.Client}, {"status", f.Status}, {"path", f.Path}} {
+		with(q, v[0], v[1])
+	}
+	return q
+}

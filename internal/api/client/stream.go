@@ -35,6 +35,13 @@ func (c *Client) FollowDrops(ctx context.Context, after uint64) iter.Seq2[wire.D
 	return events[wire.Drop](ctx, c, "/drops/stream", url.Values{"after": {fmt.Sprint(after)}})
 }
 
+// FollowProxyLog gives the requests that are remembered behind after, and then each as it is answered.
+func (c *Client) FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64) iter.Seq2[wire.Access, error] {
+	q := accessFilter(f)
+	q.Set("after", fmt.Sprint(after))
+	return events[wire.Access](ctx, c, "/proxy/log/stream", q)
+}
+
 func filter(f wire.ActivityFilter) url.Values {
 	q := url.Values{}
 	for _, t := range []struct {

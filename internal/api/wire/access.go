@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/platformd/platformd/proxy"
+)
+
+// Access is a request that the proxy answered or refused, with its number since the daemon started.
+type Access struct {
+	Seq uint64 `json:"seq"`
+	proxy.Access
+}
+
+// AccessFilter chooses requests; an empty field is any.
+type AccessFilter struct {
+	Host   string `query:"host" doc:"The host that was asked for."`
+	Client string `query:"client" doc:"The address of the client."`
+	Status string `query:"status" doc:"A status such as 404, or a class such as 5xx."`
+	Path   string `query:"path" doc:"Text that the path holds."`
+}
+
+// Passes reports whether a request is chosen.
+func (f AccessFilter) Passes(a *proxy.Access) bool {
+	status := strconv.Itoa(a.Status)
+	if class, ok := strings.CutSuffix(f.Status, "xx"); ok {
+		if !strings.HasPrefix(status, class) {
+			return false
+		}
+	} else if f.Status != "" && f.Status != status {
+		return false
+	}
+	return (f.Host == "" || f.Host == a.Host) && (f.Client == "" || f.Client == a.Client.String()) && strings.Contains(a.Path, f.Path)
+}
+
+// ProxyTop is what makes the load, of the requests that are remembered.
+type ProxyTop struct {
+	Since    time.Time  `json:"since,omitzero"`
+	Requests int        `json:"requests"`
+	Lost     int64      `json:"lost" doc:"Records that could not be kept."`
+	Routes   []ProxyRow `json:"routes"`
+	Clients  []ProxyRow `json:"clients"`
+}
+
+// ProxyRow is one route or client. Times are in milliseconds.
+type ProxyRow struct {
+	Key      string  `json:"key"`
+	Requests int     `json:"requests"`
+	Errors   int     `json:"errors" doc:"Answers with a status of 500 or more."`
+	Refused  int     `json:"refused" doc:"What the proxy itself turned away."`
+	Sent     int64   `json:"sent" doc:"Bytes of bodies."`
+	P50      float64 `json:"p50_ms"`
+	P95      float64 `json:"p95_ms"`
+	P99      float64 `json:"p99_ms"`
+}
