@@ -24,10 +24,10 @@ export CGO_ENABLED := 0
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps packages modules build run check test test-long bench docs clean root-needed
+.PHONY: help deps packages modules build run check test test-long bench e2e bare docs clean root-needed
 
 help: ## list these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: packages modules $(STATICCHECK) $(TOOLS) ## install what is missing: Debian packages, Go modules, staticcheck, test tools
 
@@ -58,10 +58,10 @@ $(CACHE)/h2spec-$(H2SPEC_VERSION): | modules
 build: modules ## build bin/platformd and bin/platformctl
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-run: build ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)
+run: build $(TOOLS) ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)
 	@scripts/deps.sh run
 	@$(GO) build -o $(CACHE)/demo ./scripts/demo
-	@exec $(CACHE)/demo -bin bin
+	@exec $(CACHE)/demo -bin bin -tools $(CACHE)
 
 check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation tests
 	@out=$$($$($(GO) env GOROOT)/bin/gofmt -l $$($(GIT) ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "not formatted, run gofmt -w:"; echo "$$out"; exit 1; }
@@ -79,6 +79,14 @@ test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look f
 bench: root-needed build ## print the benchmark tables with peers in the same run, and write docs/benchmarks.md
 	@scripts/deps.sh bench
 	$(GO) run ./scripts/bench -out docs/benchmarks.md
+
+e2e: root-needed modules ## boot a Debian 12 under emulation, try the units, bans and boot there, and write docs/e2e.md
+	@scripts/deps.sh e2e
+	GO='$(GO)' scripts/e2e/run.sh
+
+bare: root-needed modules ## try make run, and what make test installs, in a Debian with git and make alone
+	@scripts/deps.sh e2e
+	GO='$(GO)' scripts/e2e/bare.sh
 
 docs: ## write the generated pages of docs/reference again
 	$(GO) run ./scripts/gendocs

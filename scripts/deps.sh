@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for "run", "test" or "bench". It looks for what they bring, not for their
+# Installs the Debian packages that are missing for "run", "test", "bench" or "e2e". It looks for what they bring, not for their
 # names, so that a machine with another Docker is left alone. It never starts a service.
 set -euo pipefail
 
@@ -27,15 +27,26 @@ test | bench)
     want rsyslog rsyslogd
     want systemd systemd-analyze # packaging/systemd is shown to it
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
+    want knot knotd # takes updates of a zone, for certificates by DNS
+    want openssl openssl # makes what operators import
     want docker.io dockerd
+    want nodejs node # runs http-cache-tests
+    want npm npm     # and brings it
     if [ "$1" = bench ]; then
         want firewalld firewalld
         want dbus dbus-daemon # firewalld is started with a bus of its own
         want conntrack conntrack
     fi
     ;;
+e2e)
+    want mmdebstrap mmdebstrap
+    want qemu-system-x86 qemu-system-x86_64
+    want openssh-client ssh
+    want python3 python3
+    want lz4 lz4
+    ;;
 *)
-    echo "usage: $0 run|test|bench" >&2
+    echo "usage: $0 run|test|bench|e2e" >&2
     exit 2
     ;;
 esac
@@ -80,6 +91,7 @@ if [ -d /run/systemd/system ]; then
         docker.io) services="docker.service docker.socket" ;;
         openssh-server) services="ssh.service ssh.socket" ;;
         rsyslog) services="rsyslog.service syslog.socket" ;;
+        knot) services=knot.service ;;
         firewalld) services=firewalld.service ;;
         *) continue ;;
         esac

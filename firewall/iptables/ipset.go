@@ -78,11 +78,9 @@ func request(cmd uint16, flags netlink.HeaderFlags, add func(*netlink.AttributeE
 	}, err
 }
 
-// list reads what the kernel says about sets of ours: all of them, or the one that is named. With flagListSetName it is the
-// names alone, with flagListHeader the headers too, without a flag also the elements. For a header the kernel counts the
-// elements of a hash one by one, about 20 ns each.
-func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, error) {
-	req, err := request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+// listRequest is the request of list.
+func listRequest(name string, flags uint32) (netlink.Message, error) {
+	return request(cmdList, netlink.Dump, func(ae *netlink.AttributeEncoder) {
 		if name != "" {
 			ae.String(attrSetName, name)
 		}
@@ -90,6 +88,13 @@ func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, er
 			ae.Uint32(netlink.NetByteOrder|attrFlags, flags)
 		}
 	})
+}
+
+// list reads what the kernel says about sets of ours: all of them, or the one that is named. With flagListSetName it is the
+// names alone, with flagListHeader the headers too, without a flag also the elements. For a header the kernel counts the
+// elements of a hash one by one, about 20 ns each.
+func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, error) {
+	req, err := listRequest(name, flags)
 	if err != nil {
 		return nil, err
 	}

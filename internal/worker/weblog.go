@@ -11,7 +11,7 @@ import (
 )
 
 // accessLog sends records to the daemon in batches, each record a line of JSON. A request never waits for it: what does not
-// fit is counted and left out. Without a daemon records are kept until the queue is full.
+// fit is counted and left out, and so is what comes while there is no daemon.
 type accessLog struct {
 	queue   chan proxy.Access
 	link    atomic.Pointer[link.Link]
@@ -22,7 +22,7 @@ type accessLog struct {
 const (
 	accessQueue = 8192
 	accessBatch = 256 << 10
-	accessEvery = 200 * time.Millisecond
+	accessAfter = 20 * time.Millisecond
 )
 
 func newAccessLog() *accessLog {
@@ -51,48 +51,56 @@ func (a *accessLog) flush() {
 	}
 }
 
+// run sends what is in the queue, a moment after something came.
 func (a *accessLog) run(ended <-chan struct{}) {
-	tick := time.NewTicker(accessEvery)
-	defer tick.Stop()
 	for {
+		var first *proxy.Access
+		var done chan struct{}
 		select {
 		case <-ended:
 			return
-		case <-tick.C:
-			a.send()
-		case done := <-a.flushed:
-			a.send()
+		case done = <-a.flushed:
+		case r := <-a.queue:
+			first = &r
+			select {
+			case <-ended:
+				return
+			case done = <-a.flushed:
+			case <-time.After(accessAfter):
+			}
+		}
+		a.send(first)
+		if done != nil {
 			close(done)
 		}
 	}
 }
 
-// send empties the queue.
-func (a *accessLog) send() {
-	l := a.link.Load()
-	if l == nil {
-		return
-	}
+// send empties the queue. Without a daemon the records are lost, and counted.
+func (a *accessLog) send(first *proxy.Access) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	for range accessQueue {
+	lines := int64(0)
+	add := func(r *proxy.Access) {
+		if enc.Encode(r) == nil {
+			lines++
+		}
+	}
+	if first != nil {
+		add(first)
+	}
+	for more := true; more; {
 		select {
 		case r := <-a.queue:
-			if err := enc.Encode(r); err != nil {
-				a.dropped.Add(1)
-			}
-			if b.Len() < accessBatch {
-				continue
-			}
+			add(&r)
+			more = b.Len() < accessBatch
 		default:
+			more = false
 		}
-		if b.Len() == 0 {
-			return
-		}
-		if l.SendRaw(b.Bytes()) != nil {
-			return
-		}
-		b.Reset()
+	}
+	l := a.link.Load()
+	if lines > 0 && (l == nil || l.SendRaw(b.Bytes()) != nil) {
+		a.dropped.Add(lines)
 	}
 }

@@ -189,6 +189,7 @@ func blockSection(b *bench) error {
 		b.missing("block, firewalld", err)
 	}
 	b.note("A client sends a datagram each 100 us (and the wake-up's delay) in an answered flow; the time runs from the start of the command to the kernel's time stamp of the last datagram that got through, so it includes the start of the program, the API, the stored revision and the end of open flows. Each sample has another source. `ipset add` and `nft add element` only put an element into the loaded set of 500,000, behind one bare rule; nothing is stored, verified or recorded.")
+	b.note("Tried for a block with iptables, in runs that took turns: the member by netlink instead of the ipset program, p50 13.0 ms instead of 15.0 and p99 17.2 and 17.9 instead of 20.2 and 19.1 (kept); Apply says what it found, so that drift needs no reading of its own, 52 ms for the whole command instead of 64 (kept); IPv4 and IPv6 tables are read at the same time (they were before). Storing the revision comes first on purpose: a block that is refused to the network and then not on disk would be forgotten.")
 	return nil
 }
 

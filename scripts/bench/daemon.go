@@ -18,6 +18,8 @@ func daemonSection(b *bench) error {
 		}
 	}
 	b.note("The daemon reads the feed from a file in an unprivileged worker, vets it, makes the union, loads it beside the set in use, verifies, and switches. CPU time is that of platformd and of the workers and tools it started. A changed list is loaded whole as a new generation: changing a set in place leaks packets on some kernels, so of a 1 %% change only what does not touch the kernel can be saved.")
+	b.note("Tried for an update of 1 %%: changing the set in place leaks (ADR 2); small sets of what came and what went beside the big one, each with generations of its own, would leak nothing, but can save only the load: reading, vetting and joining the file anew is what a file with the same content costs, 0.38 of a full update, so that 0.20 is out of reach before the first packet, and new flows would pay more lookups (not built). Of those 0.38 parsing 500,000 lines is about 310 ms, vetting and writing 90, joining 60.")
+	b.note("Tried for the idle iptables driver, CPU time of one look for changes of others: sockets and names kept, 0.27 ms instead of 0.39; requests made once and sent without the general code, 0.11 (kept); looks every 1.5 s instead of each second (kept, a repair still comes within two seconds). Counting the members of big sets costs 20 ns each in the pass of each minute; it stays, because it is what shows that somebody emptied one.")
 	return nil
 }
 

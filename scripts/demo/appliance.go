@@ -19,6 +19,8 @@ type machine struct {
 	bin, folder string
 	clients     map[string]*client
 	out         *printer
+	ca          *authority
+	backend     string
 }
 
 func (m *machine) socket() string { return filepath.Join(m.folder, "api.sock") }
@@ -28,7 +30,7 @@ func (m *machine) log() string    { return filepath.Join(m.folder, "platformd.lo
 func (m *machine) authLog() string { return filepath.Join(m.folder, "auth.log") }
 
 // appliance is the whole life of the process in the namespaces.
-func appliance(ctx context.Context, bin, folder string) error {
+func appliance(ctx context.Context, bin, tools, folder string) error {
 	if err := isolate(); err != nil {
 		return err
 	}
@@ -51,6 +53,12 @@ func appliance(ctx context.Context, bin, folder string) error {
 	}
 	defer stop()
 	if err := m.untilReady(ctx, daemon); err != nil {
+		return err
+	}
+	if m.ca, err = m.startAuthority(tools); err != nil {
+		return err
+	}
+	if m.backend, err = siteBackend(); err != nil {
 		return err
 	}
 	m.welcome()
@@ -82,7 +90,8 @@ func (m *machine) startDaemon(context.Context) (ended <-chan error, stop func(),
 	if err := os.WriteFile(m.authLog(), nil, 0o600); err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.Command(filepath.Join(m.bin, "platformd"), "--data-dir", filepath.Join(m.folder, "data"), "--socket", m.socket(), "--auth-log", m.authLog())
+	cmd := exec.Command(filepath.Join(m.bin, "platformd"), "--data-dir", filepath.Join(m.folder, "data"), "--socket", m.socket(), "--auth-log", m.authLog(),
+		"--http", plainAddress, "--https", secureAddress)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start platformd: %w; build it first: make build", err)
@@ -150,7 +159,7 @@ func (m *machine) welcome() {
 	m.out.say(`
     alice    203.0.113.7   2001:db8:a::7   |        |
                                            | router |--- appliance  198.51.100.10  2001:db8:10::10
-    mallory  192.0.2.66    2001:db8:b::66  |        |               listens on 22, 80 and 5432
+    mallory  192.0.2.66    2001:db8:b::66  |        |               listens on 22, 80, 443, 5432
 `)
 }
 
@@ -173,6 +182,11 @@ func (m *machine) invite() {
 
     %[3]s --net=%[4]s/mallory bash -c 'head -1 </dev/tcp/198.51.100.10/80'
     %[3]s --net=%[4]s/appliance nft list table inet platform
+
+  To put a site of your own behind HTTPS, and to open it as a browser would:
+
+    %[2]s/platformctl route add mine.test http://127.0.0.1:PORT
+    %[3]s --net=%[4]s/alice curl --insecure --resolve '*:443:198.51.100.10' https://app.demo.test/
 
   What platformd logs: %[5]s
   Ctrl-C ends it and removes everything.`, m.socket(), m.bin, enter, m.folder, m.log()))

@@ -15,13 +15,13 @@ func TestTour(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	before := devices(t)
-	cmd := exec.Command(filepath.Join(bin, "demo"), "-bin", bin)
+	cmd := exec.Command(filepath.Join(bin, "demo"), "-bin", bin, "-tools", "../../.cache")
 	cmd.Env = append(os.Environ(), "ONCE=1", "TMPDIR="+tmp)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("demo: %v\n%s", err, out)
 	}
-	if got, want := strings.Count(string(out), " as it should be\n"), 29; got != want || strings.Contains(string(out), "NOT as it should be") {
+	if got, want := strings.Count(string(out), " as it should be\n"), 31; got != want || strings.Contains(string(out), "NOT as it should be") {
 		t.Errorf("the tour saw %d things, want at least %d:\n%s", got, want, out)
 	}
 	left, err := os.ReadDir(tmp)

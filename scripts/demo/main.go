@@ -26,15 +26,16 @@ import (
 
 func main() {
 	bin := flag.String("bin", "bin", "folder with platformd and platformctl")
+	tools := flag.String("tools", ".cache", "folder with the certificate authority that make deps installs")
 	folder := flag.String("appliance", "", "used by demo itself: be the appliance, with this folder")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error
 	if *folder != "" {
-		err = appliance(ctx, *bin, *folder)
+		err = appliance(ctx, *bin, *tools, *folder)
 	} else {
-		err = outside(ctx, *bin)
+		err = outside(ctx, *bin, *tools)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -43,10 +44,13 @@ func main() {
 }
 
 // outside makes the folder, runs the appliance in namespaces of its own, and removes the folder when that has ended.
-func outside(ctx context.Context, bin string) (err error) {
+func outside(ctx context.Context, bin, tools string) (err error) {
 	// The appliance is killed when the thread that started it ends: this one must not.
 	runtime.LockOSThread()
 	if bin, err = filepath.Abs(bin); err != nil {
+		return err
+	}
+	if tools, err = filepath.Abs(tools); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp("", "platform-demo-")
@@ -59,7 +63,7 @@ func outside(ctx context.Context, bin string) (err error) {
 		return err
 	}
 	defer self.Close()
-	cmd := exec.Command("/proc/self/exe", "-bin", bin, "-appliance", folder)
+	cmd := exec.Command("/proc/self/exe", "-bin", bin, "-tools", tools, "-appliance", folder)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// Whoever logged in over SSH is not logged in to the appliance.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SSH_") })

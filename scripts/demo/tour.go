@@ -20,7 +20,7 @@ type tourist struct {
 // else than the tour says.
 func (m *machine) tour(ctx context.Context) error {
 	t := &tourist{machine: m, ctx: ctx}
-	for _, stop := range []func(){t.ports, t.block, t.geo, t.limit, t.ban, t.look, t.history} {
+	for _, stop := range []func(){t.ports, t.site, t.block, t.geo, t.limit, t.ban, t.look, t.history} {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -86,6 +86,33 @@ func (t *tourist) ports() {
 	t.run("ports open 5432/tcp --from 203.0.113.0/24,2001:db8:a::/64 --name database")
 	t.connects("alice", 5432, true)
 	t.connects("mallory", 5432, false)
+}
+
+func (t *tourist) site() {
+	t.out.title("A site behind HTTPS, with a certificate from the authority of this internet")
+	t.run("certs setup --email admin@demo.test --agree --ca " + t.ca.directory + " --root " + t.ca.rootFile)
+	t.run("route add app.demo.test " + t.backend)
+	roots, err := t.ca.roots()
+	if err != nil {
+		t.wrong = append(t.wrong, err.Error())
+		return
+	}
+	for _, v6 := range []bool{false, true} {
+		alice := t.clients["alice"]
+		want := fmt.Sprintf("hello %v, this is app.demo.test\n", alice.addr(v6, false))
+		var got string
+		for end := time.Now().Add(ready); time.Now().Before(end) && t.ctx.Err() == nil; time.Sleep(beat) { // the authority takes a moment
+			if got, err = alice.opens(t.ctx, roots, "app.demo.test", v6); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			t.out.say("    (" + err.Error() + ")")
+		}
+		t.expect(fmt.Sprintf("alice, from %v, opens https://app.demo.test/ and knows who signed it", alice.addr(v6, false)), got == want, true, "she is greeted by her address", "not so")
+	}
+	t.run("certs list")
+	t.run("proxy status")
 }
 
 func (t *tourist) block() {
@@ -172,6 +199,7 @@ func (t *tourist) look() {
 	t.out.title("Who was refused, and who changed what")
 	t.run("top")
 	t.run("drops --limit 12")
+	t.run("proxy log")
 	t.run("activity")
 }
 

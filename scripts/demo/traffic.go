@@ -61,16 +61,7 @@ func serve(port uint16, greeting string) error {
 
 // call connects to a port of the appliance and waits for the greeting. A nil connection is no answer.
 func (c *client) call(port uint16, v6, abroad bool) net.Conn {
-	to := netip.MustParsePrefix(applianceV4)
-	if v6 {
-		to = netip.MustParsePrefix(applianceV6)
-	}
-	var conn net.Conn
-	err := within(c.ns, func() (err error) {
-		d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.addr(v6, abroad), 0))}
-		conn, err = d.Dial("tcp", netip.AddrPortFrom(to.Addr(), port).String())
-		return err
-	})
+	conn, err := c.dial(port, v6, abroad)
 	if err != nil {
 		return nil
 	}
@@ -82,6 +73,20 @@ func (c *client) call(port uint16, v6, abroad bool) net.Conn {
 	}
 	conn.Close()
 	return nil
+}
+
+// dial connects to a port of the appliance.
+func (c *client) dial(port uint16, v6, abroad bool) (conn net.Conn, err error) {
+	to := netip.MustParsePrefix(applianceV4)
+	if v6 {
+		to = netip.MustParsePrefix(applianceV6)
+	}
+	err = within(c.ns, func() (err error) {
+		d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.addr(v6, abroad), 0))}
+		conn, err = d.Dial("tcp", netip.AddrPortFrom(to.Addr(), port).String())
+		return err
+	})
+	return conn, err
 }
 
 // reaches reports whether the port answers.
