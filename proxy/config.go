@@ -8,7 +8,9 @@ import (
 	"github.com/platformd/platformd/proxy/cache"
 	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/static"
+	"github.com/platformd/platformd/proxy/waf"
 )
 
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
@@ -26,6 +28,12 @@ type Config struct {
 	Timeouts  Timeout `json:"timeouts,omitzero"`
 	// MaxConnections bounds the open client connections; 0 is 20,000.
 	MaxConnections int `json:"max_connections,omitempty"`
+	// Limits are for the proxy as a whole, all routes together. Without any, each client may send 5,000 requests a second, 10
+	// of them with a password, and 20,000 requests may be under way.
+	Limits limits.Config `json:"limits,omitzero"`
+	// Exempt are addresses or CIDR that no limit, country policy and strike concerns. The firewall's always-allowed are
+	// exempt in any case.
+	Exempt []string `json:"exempt,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
 	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
 	// the proxy.
@@ -70,6 +78,13 @@ type Route struct {
 	// Deny is looked at before Allow, and an empty Allow is everybody. Both are addresses or CIDR.
 	Allow []string `json:"allow,omitempty"`
 	Deny  []string `json:"deny,omitempty"`
+	// Countries is who may come by country. Allow and Deny are looked at first.
+	Countries *Countries `json:"countries,omitempty"`
+	// Limits are for this route, and hold besides those of the proxy.
+	Limits limits.Config `json:"limits,omitzero"`
+	// Auth asks another server about each request (forward auth); WAF looks for attacks in it.
+	Auth *Auth       `json:"auth,omitempty"`
+	WAF  *waf.Config `json:"waf,omitempty"`
 	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
 	MaxBody   int64 `json:"max_body,omitempty"`
 	MaxHeader int   `json:"max_header,omitempty"`

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/waf"
 )
 
 // kinds of back ends.
@@ -37,7 +39,10 @@ func (r *Route) kind() (int, string) {
 // Table is a Config, ready to serve. It never changes.
 type Table struct {
 	hosts   map[string]*paths
+	routes  []*route
 	trusted prefixList
+	exempt  prefixList
+	limits  *limits.Rules
 	cfg     Config
 }
 
@@ -56,6 +61,9 @@ type route struct {
 	allow    prefixList
 	deny     prefixList
 	insiders prefixList
+	nations  *nations
+	limits   *limits.Rules
+	waf      waf.Engine
 	maxBody  int64
 	security securityHeaders
 	setReq   []headerValue
@@ -78,7 +86,7 @@ func Compile(c Config, back Back) (*Table, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted)}
+	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt)}
 	var e field.Errors
 	for i := range c.Routes {
 		r := &route{Route: c.Routes[i]}
@@ -89,6 +97,7 @@ func Compile(c Config, back Back) (*Table, error) {
 			continue
 		}
 		r.handler = h
+		t.routes = append(t.routes, r)
 		p := t.hosts[r.Host]
 		if p == nil {
 			p = &paths{exact: map[string]*route{}, prefix: map[string]*route{}}
@@ -107,6 +116,7 @@ func (r *route) compile() {
 	r.key = r.Key()
 	r.prefix = strings.TrimSuffix(r.path(), "/")
 	r.allow, r.deny, r.insiders = parsePrefixes(r.Allow), parsePrefixes(r.Deny), parsePrefixes(r.MaintenanceAllow)
+	r.nations = r.Countries.compile()
 	if len(r.Methods) > 0 {
 		r.methods = map[string]bool{}
 		for _, m := range r.Methods {

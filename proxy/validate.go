@@ -47,6 +47,8 @@ func (c *Config) Validate() error {
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)
 	}
+	prefixes(&e, "exempt", c.Exempt)
+	e.Join("limits", c.Limits.Validate())
 	if !httpguts.ValidHeaderFieldValue(c.ServerHeader) {
 		e.Add("server_header", "has a control character in it")
 	}
@@ -114,6 +116,16 @@ func (r *Route) Validate() error {
 	}
 	prefixes(&e, "allow", r.Allow)
 	prefixes(&e, "deny", r.Deny)
+	e.Join("limits", r.Limits.Validate())
+	if r.Countries != nil {
+		e.Join("countries", r.Countries.Validate())
+	}
+	if r.Auth != nil {
+		e.Join("auth", r.Auth.Validate())
+	}
+	if r.WAF != nil {
+		e.Join("waf", r.WAF.Validate())
+	}
 	prefixes(&e, "maintenance_allow", r.MaintenanceAllow)
 	if r.MaxBody < 0 {
 		e.Add("max_body", "%d must not be negative; leave it out for 100 MiB", r.MaxBody)
