@@ -14,6 +14,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
 	x.client = x.conn.peer
+	if r.TLS == nil {
+		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
+	}
 	x.pace()
 	defer s.finish(x)
 	s.serve(x)
