@@ -107,7 +107,7 @@ func (s *Server) failed(x *exchange, r *http.Request, err error) {
 	case r.Context().Err() != nil || errors.Is(err, context.Canceled):
 		x.reason = "the client left"
 		if x.status == 0 {
-			x.status = 499 // as nginx counts them; nobody reads the answer
+			x.status = statusClientLeft
 		}
 		panic(http.ErrAbortHandler)
 	case tooLarge(err):

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/platformd/platformd/proxy/limits"
 )
 
 // exchange is one request and its answer. As a ResponseWriter it completes the head of the answer and counts.
@@ -34,7 +36,16 @@ type exchange struct {
 	body     *pacedBody
 	reason   string // why it was refused or failed
 	hijacked bool
+	detached bool      // a copy, for an answer that somebody else takes
 	paced    time.Time // when the write deadline was last moved
+
+	exempt bool // no limit concerns the client
+	pass   limits.Pass
+	quota  limits.Quota
+	flood  bool  // it goes on though it was turned away
+	attack bool  // the firewall for applications refused it
+	holds  int64 // bytes of its body in memory for inspection
+	found  []int // the rules of that firewall that it fell under
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -62,12 +73,14 @@ func (x *exchange) WriteHeader(status int) {
 		return
 	}
 	x.status = status
-	if x.body != nil && !x.body.whole.Load() && x.request.ProtoMajor == 1 {
+	if x.body != nil && !x.detached && !x.body.whole.Load() && x.request.ProtoMajor == 1 {
 		// Nobody can tell what comes next on the connection: the rest of this body, or, where the client waited for 100,
 		// another request.
 		x.Header()["Connection"] = closing
 	}
-	x.complete(x.Header())
+	if !x.detached {
+		x.complete(x.Header())
+	}
 	x.pace()
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -92,6 +105,7 @@ func (x *exchange) complete(h http.Header) {
 		delete(h, name)
 	}
 	r.security.complete(h, x.conn.tls())
+	x.quota.SetHeaders(h)
 	setHeaders(h, r.setResp, x)
 }
 
@@ -147,6 +161,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // pace gives the client time to take what is written next. It is moved at most once a second.
 func (x *exchange) pace() {
+	if x.detached {
+		return
+	}
 	now := time.Now()
 	if now.Sub(x.paced) < time.Second {
 		return
@@ -163,11 +180,13 @@ const minRate = 500
 // read while the answer is written.
 type pacedBody struct {
 	io.ReadCloser
-	x     *exchange
-	since time.Time
-	moved time.Time
-	taken atomic.Int64
-	whole atomic.Bool
+	to     http.ResponseWriter // of the server
+	stall  time.Duration
+	length int64
+	since  time.Time
+	moved  time.Time
+	taken  atomic.Int64
+	whole  atomic.Bool
 
 	mu    sync.Mutex // of deadlines
 	ended bool
@@ -181,8 +200,8 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	if now.Sub(b.moved) > time.Second {
 		b.moved = now
 		earned := time.Duration(b.taken.Load()/minRate) * time.Second
-		end := b.since.Add(b.x.conn.server.stall + earned)
-		if last := now.Add(b.x.conn.server.stall); last.Before(end) {
+		end := b.since.Add(b.stall + earned)
+		if last := now.Add(b.stall); last.Before(end) {
 			end = last // what was earned is no credit for a long pause
 		}
 		if !b.allow(end) {
@@ -190,7 +209,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	if b.taken.Add(int64(n)) == b.x.request.ContentLength || err == io.EOF {
+	if b.taken.Add(int64(n)) == b.length || err == io.EOF {
 		b.whole.Store(true)
 	}
 	return n, err
@@ -203,7 +222,7 @@ func (b *pacedBody) allow(end time.Time) bool {
 	if b.ended {
 		return false
 	}
-	_ = http.NewResponseController(b.x.ResponseWriter).SetReadDeadline(end)
+	_ = http.NewResponseController(b.to).SetReadDeadline(end)
 	return true
 }
 
@@ -213,7 +232,7 @@ func (x *exchange) stopBody() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.ended = true
-		_ = http.NewResponseController(x.ResponseWriter).SetReadDeadline(time.Unix(1, 0))
+		_ = http.NewResponseController(b.to).SetReadDeadline(time.Unix(1, 0))
 	}
 }
 

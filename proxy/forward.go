@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/upstream/h1"
 	"github.com/platformd/platformd/proxy/wire"
@@ -107,7 +108,7 @@ func (o *forwarding) fields(r *http.Request) {
 		options = nil
 	}
 	for name, values := range r.Header {
-		if hopByHop(name) || described(name) || options != nil && httpguts.HeaderValuesContainsToken(options, name) {
+		if header.HopByHop(name) || described(name) || options != nil && httpguts.HeaderValuesContainsToken(options, name) {
 			continue
 		}
 		for _, v := range values {

@@ -9,15 +9,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// hopByHop reports whether a header is of one connection and goes no further (RFC 9110, section 7.6.1), by its canonical name.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return false
-}
-
 // claims are the headers in which a proxy tells of the client. From anybody but a trusted proxy they are lies.
 func claims(name string) bool {
 	switch name {

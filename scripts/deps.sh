@@ -27,6 +27,8 @@ test | bench)
     want rsyslog rsyslogd
     want systemd systemd-analyze # packaging/systemd is shown to it
     want systemd-journal-remote /lib/systemd/systemd-journal-remote # makes a journal to read
+    want knot knotd # takes updates of a zone, for certificates by DNS
+    want openssl openssl # makes what operators import
     want docker.io dockerd
     want nodejs node # runs http-cache-tests
     want npm npm     # and brings it
@@ -89,6 +91,7 @@ if [ -d /run/systemd/system ]; then
         docker.io) services="docker.service docker.socket" ;;
         openssh-server) services="ssh.service ssh.socket" ;;
         rsyslog) services="rsyslog.service syslog.socket" ;;
+        knot) services=knot.service ;;
         firewalld) services=firewalld.service ;;
         *) continue ;;
         esac

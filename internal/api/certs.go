@@ -123,7 +123,7 @@ func (s *server) setUpCerts(ctx context.Context, o Options, b wire.CertSetup) (C
 		if b.CA != nil {
 			ca := state.CA{Name: b.CA.Name, Directory: b.CA.Directory, Root: b.CA.Root, Profile: b.CA.Profile}
 			if b.CA.EABKID != "" || b.CA.EABSecret != "" {
-				ca.EAB = &state.EAB{KID: b.CA.EABKID, Secret: b.CA.EABSecret}
+				ca.EAB = state.EAB{KID: b.CA.EABKID, Secret: b.CA.EABSecret}
 			}
 			st.Certs.SetCA(ca)
 		}

@@ -100,7 +100,7 @@ var (
 	// drivers touch the kernel, the network or a foreign file format.
 	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb"}
 	// forTests are imported by tests alone.
-	forTests = []string{"firewall/conformance", "internal/nstest/...", "internal/sqlite/sqlitetest", "scripts/..."}
+	forTests = []string{"firewall/conformance", "internal/certs/pebbletest", "internal/nstest/...", "internal/sqlite/sqlitetest", "proxy/proxytest", "scripts/..."}
 )
 
 // TestDependencies: what a package may not need, not even through others.
@@ -126,6 +126,9 @@ func TestDependencies(t *testing.T) {
 			why: "nothing at or below the state knows whether a wish came from a person, a file or a feed"},
 		{of: []string{"internal/activity", "internal/bans"}, not: append([]string{"internal/api/...", "internal/daemon", "internal/state", "net/http"}, drivers...),
 			why: "they keep books; who reads them and who acts on them is told by whoever made them"},
+		{of: []string{"internal/certs"}, not: append([]string{"internal/api/...", "internal/daemon", "internal/worker", "internal/dns", "internal/certs/issue",
+			"golang.org/x/crypto/acme/..."}, drivers...),
+			why: "it keeps certificates and decides when to ask; talking to a CA reads what strangers answer, and that is the worker's"},
 		{of: []string{"cmd/platformctl"}, not: append([]string{"internal/daemon", "internal/worker", "internal/sqlite/...", "internal/reconcile", "internal/host", "database/sql", "os/exec"}, drivers...),
 			why: "platformctl reaches the daemon only through the API, so that what it can do, any client can"},
 		{of: []string{"cmd/..."}, not: append([]string{"testing"}, forTests...),
@@ -170,11 +173,14 @@ func TestOnlyThese(t *testing.T) {
 			"only the composition roots know which drivers there are: the daemon, the worker, and the program that hands the daemon its drivers"},
 		{[]string{"firewall/feeds/fetch", "firewall/geo/mmdb"}, append([]string{"internal/worker"}, forTests...),
 			"what parses bytes from outside runs in the worker, which has nothing to lose"},
+		{[]string{"internal/certs/issue", "internal/dns"}, append([]string{"internal/worker", "internal/certs/issue"}, forTests...),
+			"what a CA or a DNS provider answers is read in the worker, which has nothing to lose"},
 		{[]string{"internal/daemon"}, append([]string{"cmd/platformd"}, forTests...), "the daemon is the top: nothing is built on it"},
 		{[]string{"internal/host"}, append([]string{"internal/daemon"}, forTests...), "where features meet is the daemon's to ask, and nobody else's"},
 		{[]string{"os/exec"}, append([]string{
 			"cmd/platformd",     // starts the outside guard
 			"firewall/iptables", // iptables-save, iptables-restore and ipset have no other stable interface
+			"internal/dns",      // an operator's program that writes records, in the worker
 			"internal/daemon",   // journalctl, and sshd for its settings
 			"internal/worker",   // itself, without privileges
 		}, forTests...), "each program that is run is a decision: an argument list, never a shell, and named here with what it is for"},
@@ -184,6 +190,11 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"C"}, nil, "the programs are built without cgo, so that they run on every distribution"},
 
 		{[]string{"github.com/quic-go/quic-go/..."}, []string{"proxy/..."}, "library types never leave the proxy"},
+		{[]string{"github.com/klauspost/compress/...", "github.com/andybalholm/brotli/..."}, []string{"proxy/compress"}, "library types never leave the package that needs them"},
+		{[]string{"github.com/maypok86/otter/..."}, []string{"proxy/cache", "proxy/static"}, "library types never leave the package that needs them"},
+		{[]string{"golang.org/x/crypto/acme/..."}, []string{"internal/certs/issue"}, "one package speaks ACME, and it runs in the worker"},
+		{[]string{"github.com/libdns/...", "github.com/miekg/dns"}, []string{"internal/dns"}, "library types never leave their driver"},
+		{[]string{"software.sslmate.com/src/go-pkcs12/..."}, []string{"internal/certs"}, "library types never leave their driver"},
 		{[]string{"github.com/google/nftables/..."}, []string{"firewall/nft", "scripts/bench"}, "library types never leave their driver; the bench measures the bare library as a peer"},
 		{[]string{"github.com/coreos/go-iptables/..."}, []string{"firewall/iptables"}, "library types never leave their driver"},
 		{[]string{"github.com/florianl/go-nflog/..."}, append([]string{"firewall/nflog"}, forTests...), "library types never leave their driver"},

@@ -193,7 +193,7 @@ func (m *Manager) Test(ctx context.Context, name string) []Check {
 			switch {
 			case err != nil || res.Error != "":
 				add("ca "+ca.Name, false, orElse(err, res.Error).Error(), remedyFor(order.Unreachable, name))
-			case res.NeedsEAB && ca.EAB == nil:
+			case res.NeedsEAB && ca.EAB == (state.EAB{}):
 				add("ca "+ca.Name, false, "the CA wants an account that exists elsewhere", remedyFor("externalAccountRequired", name))
 			case ca.Profile != "" && !slices.Contains(res.Profiles, ca.Profile):
 				add("ca "+ca.Name, false, fmt.Sprintf("the CA has no profile %q", ca.Profile), "choose one of: "+strings.Join(res.Profiles, ", "))

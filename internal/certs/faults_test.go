@@ -250,7 +250,11 @@ func TestNobodyIsAskedTooEarly(t *testing.T) {
 			c.Close()
 		}
 	}()
-	ca := state.CA{Name: "ca", Directory: "https://" + l.Addr().String() + "/dir", Root: "x"}
+	_, root, err := selfSigned("ca.test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := state.CA{Name: "ca", Directory: "https://" + l.Addr().String() + "/dir", Root: string(root.Chain)}
 	for name, set := range map[string]func(*state.Certs){"no agreement": func(s *state.Certs) { s.TermsAgreed = false }, "no address": func(s *state.Certs) { s.Email = "" }} {
 		h := newHost(t, []string{"a.test"}, ca)
 		set(&h.settings)
@@ -276,20 +280,11 @@ func TestNobodyIsAskedTooEarly(t *testing.T) {
 		t.Errorf("the CA was contacted %d times", len(heard))
 	}
 	// The listener does hear who calls.
-	h = newHost(t, []string{"a.test"}, state.CA{Name: "ca", Directory: "https://" + l.Addr().String() + "/dir", Root: pebbletestRoot(t)})
+	h = newHost(t, []string{"a.test"}, ca)
 	h.pass()
 	if len(heard) == 0 {
 		t.Error("nobody called, though it was allowed")
 	}
-}
-
-func pebbletestRoot(t *testing.T) string {
-	t.Helper()
-	_, c, err := selfSigned("ca.test", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(c.Chain)
 }
 
 // The daemon is killed while the CA looks at the challenge; the next one finishes, with the same account.
@@ -385,7 +380,7 @@ func TestExternalAccount(t *testing.T) {
 	if a := h.failure("a.test"); a.Problem != "externalAccountRequired" {
 		t.Errorf("without: got %+v", a)
 	}
-	h.settings.CAs[0].EAB = &state.EAB{KID: "kid-1", Secret: "eab"}
+	h.settings.CAs[0].EAB = state.EAB{KID: "kid-1", Secret: "eab"}
 	h.clock.add(time.Hour)
 	h.pass()
 	if a := h.failure("a.test"); !strings.Contains(a.Reason, "certs secret set eab") {

@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "order" {
 		os.Exit(orderAndDie(os.Args[2:]))
 	}
+	if len(os.Args) > 3 && os.Args[1] == "dns-program" {
+		os.Exit(dnsProgram(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 

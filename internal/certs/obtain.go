@@ -93,7 +93,7 @@ func (m *Manager) orderFrom(ctx context.Context, s state.Certs, ca state.CA, nam
 	if len(job.Tries) == 0 {
 		return nil, none, fmt.Errorf("a wildcard needs a DNS provider: name one in certs.dns with a zone that %s is in", name)
 	}
-	if ca.EAB != nil {
+	if ca.EAB != (state.EAB{}) {
 		secret, ok, err := m.cfg.Store.Secret(ctx, ca.EAB.Secret)
 		if err == nil && !ok {
 			err = fmt.Errorf("secret %q of certs.cas is not stored; store it with: platformctl certs secret set %s", ca.EAB.Secret, ca.EAB.Secret)

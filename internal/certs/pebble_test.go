@@ -145,6 +145,9 @@ func TestWrongKeyAuthorization(t *testing.T) {
 	h.pass()
 	h.wantSource("good.test", "acme:pebble")
 	h.wantSource("bad.test", SelfSigned)
+	if len(h.challenges.http)+len(h.challenges.tls) != 0 {
+		t.Error("challenges of an order that failed are still shown")
+	}
 	a := h.failure("bad.test")
 	if a.Failures != 1 || a.Problem != "unauthorized" || !strings.Contains(a.Reason, "tls-alpn-01: ") || !strings.Contains(a.Reason, "http-01: unauthorized") || !strings.Contains(a.Reason, "key authorization") {
 		t.Errorf("got %+v", a)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/platformd/platformd/internal/certs"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/internal/worker"
 	"github.com/platformd/platformd/internal/worker/link"
@@ -120,109 +115,6 @@ func (e *edge) adopt(ctx context.Context) {
 	}
 }
 
-// wanted are the sockets to listen on.
-func (e *edge) wanted() []worker.WebSocket {
-	var out []worker.WebSocket
-	if e.http != "" {
-		out = append(out, worker.WebSocket{Kind: "http", Addr: e.http})
-	}
-	if e.https != "" {
-		out = append(out, worker.WebSocket{Kind: "https", Addr: e.https}, worker.WebSocket{Kind: "quic", Addr: e.https})
-	}
-	return out
-}
-
-func sameSocket(a, b worker.WebSocket) bool { return a.Kind == b.Kind && a.Addr == b.Addr }
-
-// fits reports whether a worker listens on exactly what is wanted.
-func (e *edge) fits(have []worker.WebSocket) bool {
-	return slices.EqualFunc(e.wanted(), have, sameSocket)
-}
-
-// keepSockets keeps those that are wanted.
-func (e *edge) keepSockets(have []worker.WebSocket) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range have {
-		if slices.ContainsFunc(e.wanted(), func(w worker.WebSocket) bool { return sameSocket(w, s) }) {
-			e.sockets = append(e.sockets, s)
-		} else {
-			s.File.Close()
-		}
-	}
-}
-
-// listen opens what is wanted and not open. A port that is taken is a condition, and is tried again.
-func (e *edge) listen() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var all []worker.WebSocket
-	var errs []error
-	for _, w := range e.wanted() {
-		if i := slices.IndexFunc(e.sockets, func(s worker.WebSocket) bool { return sameSocket(w, s) }); i >= 0 {
-			all = append(all, e.sockets[i])
-			continue
-		}
-		f, err := openSocket(w.Kind, w.Addr)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		w.File = f
-		all = append(all, w)
-	}
-	e.sockets = all
-	err := errors.Join(errs...)
-	if err != nil {
-		e.health.Set(health.Condition{ID: "proxy-listen", Severity: health.Critical, Message: "the proxy cannot listen: " + err.Error(),
-			Remedy: "stop what listens there (ss -ltnup shows it), or start platformd with other --http and --https; it is tried again by itself"})
-	} else {
-		e.health.Clear("proxy-listen")
-	}
-	return err
-}
-
-// openSocket opens a listening socket. Plain TCP: Landlock does not see Multipath TCP.
-func openSocket(kind, addr string) (*os.File, error) {
-	type filer interface {
-		File() (*os.File, error)
-		Close() error
-	}
-	var l filer
-	if kind == "quic" {
-		pc, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			return nil, err
-		}
-		u := pc.(*net.UDPConn)
-		// QUIC does its own pacing and wants room for a burst; what the kernel does not grant is not needed to work.
-		_, _ = u.SetReadBuffer(7<<20), u.SetWriteBuffer(7<<20)
-		l = u
-	} else {
-		var lc net.ListenConfig
-		lc.SetMultipathTCP(false)
-		tl, err := lc.Listen(context.Background(), "tcp", addr)
-		if err != nil {
-			return nil, err
-		}
-		l = tl.(*net.TCPListener)
-	}
-	defer l.Close()
-	f, err := l.File()
-	if err != nil {
-		return nil, err
-	}
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var set error
-	if err := rc.Control(func(fd uintptr) { set = unix.SetNonblock(int(fd), true) }); err != nil {
-		return nil, err
-	}
-	return f, set
-}
-
 // ensure starts a worker where there is none.
 func (e *edge) ensure(ctx context.Context) error {
 	if e.worker() != nil {
@@ -313,55 +205,10 @@ func (e *edge) worker() *worker.WebProcess {
 	return e.process
 }
 
-// publish changes the answers to challenges, and returns when the worker has them. Without one, the next gets them.
-func (e *edge) publish(change func(*worker.Challenges)) {
-	e.mu.Lock()
-	next := worker.Challenges{Tokens: map[string]string{}, ALPN: map[string]worker.WebPair{}}
-	maps.Copy(next.Tokens, e.challenges.Tokens)
-	maps.Copy(next.ALPN, e.challenges.ALPN)
-	change(&next)
-	e.challenges = next
-	p := e.process
-	e.mu.Unlock()
-	if p == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := p.Challenge(ctx, next); err != nil {
-		e.cfg.Log.Warn("publish a challenge", "error", err)
-	}
-}
-
-// refresh has the worker fetch certificates that have changed. It does not wait for it.
-func (e *edge) refresh(names []string) {
-	p := e.worker()
-	if p == nil {
-		return
-	}
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := p.Refresh(ctx, names); err != nil {
-			e.cfg.Log.Warn("tell the proxy of new certificates", "error", err)
-		}
-	}()
-}
-
 func (e *edge) lost() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.process = nil
-}
-
-// close lets go of the sockets; the worker has its own.
-func (e *edge) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range e.sockets {
-		s.File.Close()
-	}
-	e.sockets = nil
 }
 
 // edgeDir holds what the proxy worker needs on disk.
@@ -408,42 +255,4 @@ func (d *Daemon) keepEdge(ctx context.Context) error {
 		}
 	}()
 	return d.edge.run(ctx)
-}
-
-// certificate answers the proxy worker.
-func (d *Daemon) certificate(_ context.Context, name string) (worker.WebPair, error) {
-	c, err := d.certs.Certificate(name)
-	if err != nil {
-		return worker.WebPair{}, err
-	}
-	return worker.WebPair{For: c.Name, Chain: c.Chain, Key: []byte(c.Key), Staple: c.Staple}, nil
-}
-
-// routeNames are the names that the proxy needs certificates for.
-func (d *Daemon) routeNames() []string {
-	if d.cfg.HTTPS == "" {
-		return nil
-	}
-	s, _ := d.store.Current()
-	return s.Proxy.Names()
-}
-
-// challenger shows through the proxy what a CA asks for. It implements certs.Responder.
-type challenger struct{ d *Daemon }
-
-// HTTP01 implements certs.Responder.
-func (c challenger) HTTP01(token, keyAuth string) {
-	c.d.edge.publish(func(all *worker.Challenges) { all.Tokens[token] = keyAuth })
-}
-
-// TLSALPN01 implements certs.Responder.
-func (c challenger) TLSALPN01(name string, cert *certs.Pair) {
-	c.d.edge.publish(func(all *worker.Challenges) {
-		all.ALPN[name] = worker.WebPair{For: name, Chain: cert.Chain, Key: []byte(cert.Key)}
-	})
-}
-
-// Forget implements certs.Responder.
-func (c challenger) Forget(key string) {
-	c.d.edge.publish(func(all *worker.Challenges) { delete(all.Tokens, key); delete(all.ALPN, key) })
 }

@@ -45,7 +45,7 @@ func (p *program) call(ctx context.Context, action, zone string, recs []libdns.R
 		cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
 		cmd.WaitDelay = time.Second
 		said := &tail{}
-		cmd.Stderr = said
+		cmd.Stdout, cmd.Stderr = said, said
 		if err := cmd.Run(); err != nil {
 			if text := said.last(); text != "" {
 				err = fmt.Errorf("%w: %s", err, text)

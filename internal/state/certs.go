@@ -37,7 +37,7 @@ type CA struct {
 	// Profile is one of those that the CA offers; empty leaves the choice to it.
 	Profile string `json:"profile,omitempty"`
 	// EAB binds the account to one that exists elsewhere (RFC 8555, section 7.3.4).
-	EAB *EAB `json:"eab,omitzero"`
+	EAB EAB `json:"eab,omitzero"`
 }
 
 // EAB is an external account binding. Secret names the stored secret that holds its MAC key, in base64url.
@@ -159,7 +159,7 @@ func (ca CA) validate(v *validator, at string, seen map[string]bool) {
 	if len(ca.Profile) > 64 || strings.ContainsFunc(ca.Profile, unprintable) {
 		v.bad(at+".profile", "%q is not the name of a profile; leave it empty to let the CA choose", ca.Profile)
 	}
-	if ca.EAB != nil {
+	if ca.EAB != (EAB{}) {
 		if ca.EAB.KID == "" || len(ca.EAB.KID) > 256 || strings.ContainsFunc(ca.EAB.KID, unprintable) {
 			v.bad(at+".eab.kid", "is missing or too long; the CA shows it beside the key")
 		}

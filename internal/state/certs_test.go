@@ -9,7 +9,7 @@ func TestCertsNameEveryMistake(t *testing.T) {
 	s := Default()
 	s.Certs = Certs{
 		Email: "Admin <a@b.c>", Challenges: []string{"dns-01"},
-		CAs:   []CA{{Name: "Own CA", Directory: "http://ca.example/dir", Root: "x", EAB: &EAB{}}, {Name: "a", Directory: LetsEncrypt}, {Name: "a", Directory: LetsEncrypt}},
+		CAs:   []CA{{Name: "Own CA", Directory: "http://ca.example/dir", Root: "x", EAB: EAB{KID: "x", Secret: "A B"}}, {Name: "a", Directory: LetsEncrypt, EAB: EAB{Secret: "x"}}, {Name: "a", Directory: LetsEncrypt}},
 		Names: []string{"www.example.org", "WWW.example.org", "*.example.org", "*.example.net", "*.*.example.net", "www.example.org"},
 		DNS: []DNSProvider{
 			{Name: "zone", Type: RFC2136, Zones: []string{"example.org"}, Secret: "tsig", Settings: map[string]string{"server": "ns1", "colour": "red"}},
@@ -22,8 +22,8 @@ func TestCertsNameEveryMistake(t *testing.T) {
 		t.Fatal("no mistake was found")
 	}
 	want := []string{
-		"certs.email: ", "certs.challenges[0]: ", "certs.cas[0].name: ", "certs.cas[0].directory: ", "certs.cas[0].root: ", "certs.cas[0].eab.kid: ",
-		"certs.cas[0].eab.secret: ", "certs.cas[2].name: ", "certs.names[1]: ", "certs.names[3]: ", "certs.names[4]: ", "certs.names[5]: ",
+		"certs.email: ", "certs.challenges[0]: ", "certs.cas[0].name: ", "certs.cas[0].directory: ", "certs.cas[0].root: ",
+		"certs.cas[0].eab.secret: ", "certs.cas[1].eab.kid: ", "certs.cas[2].name: ", "certs.names[1]: ", "certs.names[3]: ", "certs.names[4]: ", "certs.names[5]: ",
 		`certs.dns[0].settings: "colour"`, "certs.dns[0].settings: key_name is missing", "certs.dns[0].settings.server: ", "certs.dns[1].type: ",
 		"certs.dns[1].zones[0]: ", "certs.dns[1].resolvers[0]: ", "certs.dns[1].secret: ", "certs.dns[2].settings.program: ",
 	}

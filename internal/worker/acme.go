@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -208,12 +209,13 @@ func doACME(ctx context.Context, job order.Job, d *dialogue) (res order.Result) 
 	return issue.Run(ctx, job, d)
 }
 
-// programs is what a job that runs a program of the operator's has to be able to run: it, and what a script needs.
+// programs is what a job that runs a program of the operator's has to be able to run: it with what lies beside it, and what
+// a script needs.
 func programs(job order.Job) []string {
 	if job.DNS == nil || job.DNS.Type != "exec" {
 		return nil
 	}
-	return append(strings.Fields("/bin /sbin /lib /lib64 /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/share /usr/local /etc/alternatives /etc/ld.so.cache /dev/null"), job.DNS.Settings["program"])
+	return append(strings.Fields("/bin /sbin /lib /lib64 /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/share /usr/local /etc/alternatives /etc/ld.so.cache /dev/null"), filepath.Dir(job.DNS.Settings["program"]))
 }
 
 // dialogue is the daemon's cache, seen from the process.

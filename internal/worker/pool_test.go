@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(misbehave(os.Args[2]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == "misbehave-acme" {
+		misbehaveACME(os.Args[2])
+	}
 	os.Exit(m.Run())
 }
 

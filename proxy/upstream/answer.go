@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/upstream/h1"
 	"github.com/platformd/platformd/proxy/wire"
 )
@@ -57,7 +57,7 @@ func (a *answer) response() *h1.Response {
 		}
 	}
 	upgrade := resp.Header["Upgrade"]
-	removeHopByHop(resp.Header)
+	header.RemoveHopByHop(resp.Header)
 	for name, values := range resp.Header {
 		if have := a.req.Into[name]; have != nil {
 			values = append(have, values...)
@@ -68,20 +68,6 @@ func (a *answer) response() *h1.Response {
 		a.req.Into["Upgrade"], a.req.Into["Connection"] = upgrade, []string{"Upgrade"}
 	}
 	return out
-}
-
-// removeHopByHop takes away what is of one connection (RFC 9110, section 7.6.1).
-func removeHopByHop(h http.Header) {
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "Content-Length" {
-				delete(h, name)
-			}
-		}
-	}
-	for _, name := range [...]string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
-		delete(h, name)
-	}
 }
 
 // Next implements h1.Body.

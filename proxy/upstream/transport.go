@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/upstream/h1"
 )
 
@@ -254,7 +255,7 @@ func (a *answer) trace() *httptrace.ClientTrace {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			if !a.over && code != http.StatusContinue && code != http.StatusSwitchingProtocols && a.req.Interim != nil {
-				removeHopByHop(http.Header(h))
+				header.RemoveHopByHop(http.Header(h))
 				a.req.Interim(code, http.Header(h))
 			}
 			return nil

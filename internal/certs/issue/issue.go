@@ -38,29 +38,36 @@ func Run(ctx context.Context, job order.Job, cache order.Cache) order.Result {
 	case order.Staple:
 		return staple(ctx, job)
 	}
-	w, err := newWatch(job.Root)
+	c, err := newConversation(job, cache, "")
 	if err != nil {
 		return order.Result{Error: err.Error()}
 	}
-	c := &conversation{job: job, watch: w, cache: dialogue{cache}}
-	c.client = &acme.Client{DirectoryURL: job.Directory, HTTPClient: &http.Client{Transport: w, Timeout: time.Minute}, UserAgent: job.UserAgent, RetryBackoff: backoff}
 	switch job.Kind {
 	case order.Renewal:
 		return c.renewal(ctx)
 	case order.Directory:
 		return c.directory(ctx)
 	case order.Issue:
-		return c.issue(ctx)
+		return issue(ctx, job, cache)
 	}
 	return order.Result{Error: fmt.Sprintf("kind %q is unknown", order.Clean(string(job.Kind)))}
 }
 
-// conversation is one job with one CA.
+// conversation is one job with one CA, or one try of it.
 type conversation struct {
 	job    order.Job
 	client *acme.Client
 	watch  *watch
 	cache  dialogue
+}
+
+func newConversation(job order.Job, cache order.Cache, challenge string) (*conversation, error) {
+	w, err := newWatch(job.Root, challenge)
+	if err != nil {
+		return nil, err
+	}
+	return &conversation{job: job, watch: w, cache: dialogue{cache}, client: &acme.Client{DirectoryURL: job.Directory,
+		HTTPClient: &http.Client{Transport: w, Timeout: time.Minute}, UserAgent: job.UserAgent, RetryBackoff: backoff}}, nil
 }
 
 // dialogue makes the daemon's cache autocert's.
@@ -89,20 +96,24 @@ func backoff(n int, _ *http.Request, resp *http.Response) time.Duration {
 	return 20 * time.Millisecond
 }
 
-// issue tries one challenge after the other.
-func (c *conversation) issue(ctx context.Context) order.Result {
-	if len(c.job.Names) == 0 || len(c.job.Tries) == 0 {
+// issue tries one challenge after the other, each in a conversation of its own: autocert still tidies up after one when the
+// next has begun.
+func issue(ctx context.Context, job order.Job, cache order.Cache) order.Result {
+	if len(job.Names) == 0 || len(job.Tries) == 0 {
 		return order.Result{Error: "the job has no name or no challenge"}
 	}
-	key, err := accountKey(c.job.Account)
+	key, err := accountKey(job.Account)
 	if err != nil {
 		return order.Result{Error: err.Error()}
 	}
-	c.client.Key = key
 	var reasons []string
-	for _, challenge := range c.job.Tries {
-		c.watch.show(challenge)
-		if len(c.job.Names) == 1 && c.job.Profile == "" && challenge != order.DNS01 {
+	for i, challenge := range job.Tries {
+		c, err := newConversation(job, cache, challenge)
+		if err != nil {
+			return order.Result{Error: err.Error()}
+		}
+		c.client.Key = key
+		if len(job.Names) == 1 && job.Profile == "" && challenge != order.DNS01 {
 			err = c.handshake(ctx, challenge)
 		} else {
 			err = c.order(ctx, challenge)
@@ -112,7 +123,7 @@ func (c *conversation) issue(ctx context.Context) order.Result {
 		}
 		res := c.watch.explain(err)
 		reasons = append(reasons, challenge+": "+res.Error)
-		if !c.watch.another() || len(reasons) == len(c.job.Tries) {
+		if !c.watch.another() || i == len(job.Tries)-1 {
 			res.Error = order.Clean(strings.Join(reasons, "; "))
 			return res
 		}
@@ -178,7 +189,7 @@ func (c *conversation) directory(ctx context.Context) order.Result {
 	if err != nil {
 		return c.watch.explain(err)
 	}
-	res := order.Result{Terms: d.Terms, NeedsEAB: d.ExternalAccountRequired}
+	res := order.Result{Terms: d.Terms, NeedsEAB: d.ExternalAccountRequired, Issuers: d.CAA}
 	for name := range d.Profiles {
 		res.Profiles = append(res.Profiles, string(name))
 	}

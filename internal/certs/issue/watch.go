@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,9 +27,9 @@ const maxAnswer = 1 << 20
 // only the challenge that is to be tried, which it cannot be told.
 type watch struct {
 	next http.RoundTripper
+	only string // the one challenge to be shown; empty shows all
 
 	mu         sync.Mutex
-	only       string // the one challenge to be shown; empty shows all
 	problem    *problem
 	refused    bool // the problem is that of a challenge: another one may work
 	retryAfter time.Duration
@@ -43,7 +44,7 @@ type problem struct {
 
 const namespace = "urn:ietf:params:acme:error:"
 
-func newWatch(root string) (*watch, error) {
+func newWatch(root, only string) (*watch, error) {
 	t := &http.Transport{TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
 	if root != "" {
@@ -52,14 +53,7 @@ func newWatch(root string) (*watch, error) {
 			return nil, errors.New("the root of the CA cannot be read: it must be a certificate in PEM")
 		}
 	}
-	return &watch{next: t}, nil
-}
-
-// show begins a try with one challenge.
-func (w *watch) show(challenge string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.only, w.problem, w.refused, w.retryAfter = challenge, nil, false, 0
+	return &watch{next: t, only: only}, nil
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -167,11 +161,7 @@ func (w *watch) explain(err error) order.Result {
 	if w.problem == nil {
 		res := order.Result{Error: order.Clean(err.Error())}
 		// Nothing was answered at all: it is not there, or it is not what it should be.
-		if u, ok := errors.AsType[interface {
-			error
-			Timeout() bool
-		}](err); ok || errors.Is(err, context.DeadlineExceeded) {
-			_ = u
+		if _, ok := errors.AsType[*url.Error](err); ok || errors.Is(err, context.DeadlineExceeded) {
 			res.Problem = order.Unreachable
 		}
 		return res

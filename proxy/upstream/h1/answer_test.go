@@ -309,5 +309,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 func isToken(s string) bool {
-	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune("!#$%&'*+-.^_`|~", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }) < 0
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("!#$%&'*+-.^_`|~", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) < 0
 }

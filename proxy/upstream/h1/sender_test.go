@@ -43,7 +43,9 @@ func TestBodies(t *testing.T) {
 		{"empty chunked", func(r *Request) { r.Body, r.Length = strings.NewReader(""), -1 }, "POST [chunked] -1 0 map[]"},
 		{"trailers", func(r *Request) {
 			r.Body, r.Length, r.Announced = strings.NewReader("hi"), -1, []string{"X-Sum"}
-			r.Trailer = func() http.Header { return http.Header{"X-Sum": {"1"}, "Content-Length": {"7"}, "X-Bad": {"a\r\nb: c"}} }
+			r.Trailer = func() http.Header {
+				return http.Header{"X-Sum": {"1"}, "Content-Length": {"7"}, "X-Bad": {"a\r\nb: c"}}
+			}
 		}, "POST [chunked] -1 2 map[X-Sum:[1]]"},
 		{"expect", func(r *Request) { r.Body, r.Length, r.Expect = strings.NewReader("hi"), 2, true }, "POST [] 2 2 map[]"},
 	} {
