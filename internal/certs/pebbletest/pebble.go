@@ -108,7 +108,7 @@ func Start(t testing.TB, cfg Config) *CA {
 		"listenAddress": at, "managementListenAddress": fmt.Sprintf("127.0.0.1:%d", cfg.Management), "certificate": certFile, "privateKey": keyFile,
 		"httpPort": cfg.HTTPPort, "tlsPort": cfg.TLSPort, "keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 1, "order": 1},
 		"externalAccountBindingRequired": len(cfg.EAB) > 0, "externalAccountMACKeys": cfg.EAB,
-		"domainBlocklist": []string{"blocked.test"}, "profiles": profiles,
+		"domainBlocklist": []string{"blocked.test"}, "caaIdentities": []string{"pebble.test"}, "profiles": profiles,
 	}})
 	if err != nil {
 		t.Fatal(err)
