@@ -4,9 +4,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/platformd/platformd/proxy/buffer"
+	"github.com/platformd/platformd/proxy/cache"
 	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/static"
+	"github.com/platformd/platformd/proxy/waf"
 )
 
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
@@ -24,8 +28,17 @@ type Config struct {
 	Timeouts  Timeout `json:"timeouts,omitzero"`
 	// MaxConnections bounds the open client connections; 0 is 20,000.
 	MaxConnections int `json:"max_connections,omitempty"`
+	// Limits are for the proxy as a whole, all routes together. Without any, each client may send 5,000 requests a second, 10
+	// of them with a password, and 20,000 requests may be under way.
+	Limits limits.Config `json:"limits,omitzero"`
+	// Exempt are addresses or CIDR that no limit, country policy and strike concerns. The firewall's always-allowed are
+	// exempt in any case.
+	Exempt []string `json:"exempt,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
-	ServerHeader string `json:"server_header,omitempty"`
+	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
+	// the proxy.
+	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	ServerHeader string                       `json:"server_header,omitempty"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }
@@ -65,6 +78,13 @@ type Route struct {
 	// Deny is looked at before Allow, and an empty Allow is everybody. Both are addresses or CIDR.
 	Allow []string `json:"allow,omitempty"`
 	Deny  []string `json:"deny,omitempty"`
+	// Countries is who may come by country. Allow and Deny are looked at first.
+	Countries *Countries `json:"countries,omitempty"`
+	// Limits are for this route, and hold besides those of the proxy.
+	Limits limits.Config `json:"limits,omitzero"`
+	// Auth asks another server about each request (forward auth); WAF looks for attacks in it.
+	Auth *Auth       `json:"auth,omitempty"`
+	WAF  *waf.Config `json:"waf,omitempty"`
 	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
 	MaxBody   int64 `json:"max_body,omitempty"`
 	MaxHeader int   `json:"max_header,omitempty"`
@@ -74,6 +94,10 @@ type Route struct {
 	// Compress says which answers are compressed. Without it those of files are, and those of other back ends are left as
 	// they are: what an application writes next to its secrets is for it to decide (see proxy/compress).
 	Compress *compress.Config `json:"compress,omitempty"`
+	// Cache stores answers; see docs/cache.md. Without it none is.
+	Cache *cache.Config `json:"cache,omitempty"`
+	// Buffer takes bodies in whole, so that slow clients do not hold back ends. Without it bodies pass as they come.
+	Buffer *buffer.Config `json:"buffer,omitempty"`
 
 	RequestHeaders  HeaderEdit     `json:"request_headers,omitzero"`
 	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`

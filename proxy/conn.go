@@ -17,6 +17,21 @@ type conn struct {
 	state  *tls.ConnectionState
 	guard  *guardConn // of HTTP/1
 	quic   bool
+	shaken <-chan struct{} // of QUIC: closed when the handshake is over; nil for others
+}
+
+// early reports whether the client may not have shown yet that it can be reached at its address: with 0-RTT of QUIC a request
+// comes before the handshake is over, and could be a replay from anywhere.
+func (c *conn) early() bool {
+	if c.shaken == nil {
+		return false
+	}
+	select {
+	case <-c.shaken:
+		return false
+	default:
+		return true
+	}
 }
 
 func (c *conn) tls() bool { return c.state != nil }

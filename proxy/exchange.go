@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/platformd/platformd/proxy/limits"
 )
 
 // exchange is one request and its answer. As a ResponseWriter it completes the head of the answer and counts.
@@ -31,7 +33,16 @@ type exchange struct {
 	received int64
 	reason   string // why it was refused or failed
 	hijacked bool
+	detached bool      // a copy, for an answer that somebody else takes
 	paced    time.Time // when the write deadline was last moved
+
+	exempt bool // no limit concerns the client
+	pass   limits.Pass
+	quota  limits.Quota
+	flood  bool  // it goes on though it was turned away
+	attack bool  // the firewall for applications refused it
+	holds  int64 // bytes of its body in memory for inspection
+	found  []int // the rules of that firewall that it fell under
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -59,7 +70,9 @@ func (x *exchange) WriteHeader(status int) {
 		return
 	}
 	x.status = status
-	x.complete(x.Header())
+	if !x.detached {
+		x.complete(x.Header())
+	}
 	x.pace()
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -84,6 +97,7 @@ func (x *exchange) complete(h http.Header) {
 		delete(h, name)
 	}
 	r.security.complete(h, x.conn.tls())
+	x.quota.SetHeaders(h)
 	setHeaders(h, r.setResp, x)
 }
 
@@ -139,6 +153,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // pace gives the client time to take what is written next. It is moved at most once a second.
 func (x *exchange) pace() {
+	if x.detached {
+		return
+	}
 	now := time.Now()
 	if now.Sub(x.paced) < time.Second {
 		return

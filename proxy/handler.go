@@ -14,6 +14,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
 	x.client = x.conn.peer
+	if r.TLS == nil {
+		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
+	}
 	x.pace()
 	defer s.finish(x)
 	s.serve(x)
@@ -38,6 +41,8 @@ func (s *Server) finish(x *exchange) {
 	if x.conn.guard != nil && isUpgrade(x.request.Header) && !x.hijacked {
 		x.conn.guard.end()
 	}
+	s.limits.Done(&x.pass)
+	s.inspect.Add(-x.holds)
 	s.record(x)
 	*x = exchange{}
 	exchanges.Put(x)
@@ -58,8 +63,14 @@ func (s *Server) serve(x *exchange) {
 		s.fail(x, status, reason)
 		return
 	}
+	if !s.within(x) {
+		return
+	}
 	if !x.conn.tls() && !s.plain(x) {
 		return
+	}
+	if r.ProtoMajor == 3 && r.ContentLength < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		r.Body, r.ContentLength = http.NoBody, 0 // nothing was announced, and it would mean nothing (RFC 9110, section 9.3.1)
 	}
 	rt := x.route
 	if rt == nil {
@@ -67,12 +78,18 @@ func (s *Server) serve(x *exchange) {
 		return
 	}
 	if status, reason := x.admit(); status != 0 {
+		if status == http.StatusForbidden {
+			s.stats.blocked.Add(1)
+		}
 		s.fail(x, status, reason)
 		return
 	}
 	cleanRequest(r.Header, x.trusted)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
+	}
+	if !s.authorized(x) || !s.inspected(x) {
+		return
 	}
 	if rt.Security.Robots != "" && x.path == "/robots.txt" {
 		x.Header()["Content-Type"] = plainText
@@ -92,6 +109,7 @@ func (x *exchange) identify() (int, string) {
 	r := x.request
 	x.trusted = x.table.trusted.has(x.conn.peer)
 	x.client = clientAddress(x.conn.peer, r.Header, x.table.trusted)
+	x.exempt = x.table.exempt.has(x.client)
 	if x.trusted {
 		if id := r.Header["X-Request-Id"]; len(id) == 1 && len(id[0]) <= 64 && httpguts.ValidHeaderFieldName(id[0]) {
 			x.id = id[0]
@@ -127,6 +145,8 @@ func (x *exchange) admit() (int, string) {
 		return http.StatusForbidden, "address is denied"
 	case len(rt.allow) > 0 && !rt.allow.has(x.client):
 		return http.StatusForbidden, "address is not allowed"
+	case !x.exempt && !rt.nations.admit(x.client, x.conn.server.cfg.Countries):
+		return http.StatusForbidden, "country"
 	case rt.Maintenance && !rt.insiders.has(x.client):
 		x.Header().Set("Retry-After", "300")
 		return http.StatusServiceUnavailable, "maintenance"

@@ -29,7 +29,7 @@ func (s *Server) ServeQUIC(pc net.PacketConn) error {
 		IdleTimeout:    defaultIdle,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			state := c.ConnectionState().TLS
-			return withConn(ctx, &conn{server: s, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true})
+			return withConn(ctx, &conn{server: s, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true, shaken: c.HandshakeComplete()})
 		},
 	}
 	t := &quic.Transport{Conn: pc}

@@ -9,11 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/waf"
 )
 
 // Certificates has the certificate for a name that a client asks for, "" where it names none. It is asked for each
@@ -31,13 +35,26 @@ type Reporter interface {
 	Access(Access)
 }
 
+// Striker takes what clients did that may lead to a ban. It must not block.
+type Striker interface {
+	Strike(limits.Strike)
+}
+
 // Options are what a Server needs of its surroundings.
 type Options struct {
 	Certificates Certificates
 	Reporter     Reporter
-	Log          *slog.Logger
+	// Strikes may be nil: then nobody is told.
+	Strikes Striker
+	// Countries may be nil: then every country is unknown.
+	Countries CountryOf
+	// WAF may be nil: then no route can have it.
+	WAF waf.Loader
+	Log *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
+	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
+	Work string
 }
 
 // Server serves a Table, which may be exchanged at any time.
@@ -57,6 +74,11 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	stores   stores
+	pool     *buffer.Pool
+	limits   *limits.Limiter
+	auth     *http.Transport
+	inspect  atomic.Int64 // bytes of bodies that are held for inspection
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -71,7 +93,16 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots)}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s.stores = stores{work: o.Work, known: map[string]*openStore{}}
+	conf := buffer.PoolConfig{}
+	if o.Work != "" {
+		conf.Dir = filepath.Join(o.Work, "buffer")
+	}
+	var err error
+	if s.pool, err = buffer.NewPool(conf); err != nil {
+		return nil, err
+	}
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -83,6 +114,7 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.limit(s.limits)
 	s.table.Store(t)
 	go s.serveHanded(s.h1, s.hand1)
 	go s.serveHanded(s.h2, s.hand2)
@@ -129,7 +161,7 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.back.handler)
+	t, err := Compile(c, s.build(&c))
 	if err != nil {
 		return err
 	}
@@ -137,6 +169,10 @@ func (s *Server) Configure(c Config) error {
 	if c.MaxConnections == 0 {
 		s.limit.Store(defaultConnections)
 	}
+	if err := t.load(s.cfg.WAF); err != nil {
+		return err
+	}
+	t.limit(s.limits)
 	old := s.table.Swap(t)
 	s.back.keep(t, old)
 	return nil
@@ -144,8 +180,11 @@ func (s *Server) Configure(c Config) error {
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	_, err := Compile(c, s.back.check)
-	return err
+	t, err := Compile(c, s.back.check)
+	if err != nil {
+		return err
+	}
+	return t.load(s.cfg.WAF)
 }
 
 // Serve takes connections from a listener until that is closed, over TLS or without. It returns nil when the server drains.
@@ -296,6 +335,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
 
@@ -317,6 +357,8 @@ type Access struct {
 	Took     field.Duration `json:"took"`
 	Agent    string         `json:"agent,omitempty"`
 	Referer  string         `json:"referer,omitempty"`
+	// WAF are the rules of the firewall for applications that the request fell under.
+	WAF []int `json:"waf,omitempty"`
 	// Reason is why the proxy itself refused or failed.
 	Reason string `json:"reason,omitempty"`
 }
@@ -324,12 +366,13 @@ type Access struct {
 // record reports an exchange.
 func (s *Server) record(x *exchange) {
 	s.stats.count(x.status, x.reason != "")
+	s.observe(x)
 	if s.cfg.Reporter == nil {
 		return
 	}
 	r := x.request
 	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
-		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
+		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
 	if x.table.cfg.LogQuery == On {
 		a.Query = r.URL.RawQuery
 	}

@@ -1,6 +1,10 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/platformd/platformd/proxy/limits"
+)
 
 // Statistics are counts since the server was made.
 type Statistics struct {
@@ -9,11 +13,17 @@ type Statistics struct {
 	ByClass [6]int64 `json:"by_class"`
 	// Refused counts what the proxy itself turned away.
 	Refused int64 `json:"refused"`
+	// Blocked counts what was refused for its address, its country or an attack in it, FailedAuth what was answered 401, or
+	// 403 though it brought a password or a token.
+	Blocked    int64 `json:"blocked"`
+	FailedAuth int64 `json:"failed_auth"`
+	// Limits are those of clients and of all together.
+	Limits limits.Statistics `json:"limits"`
 }
 
 type statistics struct {
-	requests, refused atomic.Int64
-	byClass           [6]atomic.Int64
+	requests, refused, blocked, failedAuth atomic.Int64
+	byClass                                [6]atomic.Int64
 }
 
 func (s *statistics) count(status int, refused bool) {
@@ -30,7 +40,8 @@ func (s *statistics) count(status int, refused bool) {
 
 // Statistics are the counts of now.
 func (s *Server) Statistics() Statistics {
-	out := Statistics{Requests: s.stats.requests.Load(), Refused: s.stats.refused.Load()}
+	out := Statistics{Requests: s.stats.requests.Load(), Refused: s.stats.refused.Load(), Blocked: s.stats.blocked.Load(), FailedAuth: s.stats.failedAuth.Load(),
+		Limits: s.limits.Statistics()}
 	for i := range out.ByClass {
 		out.ByClass[i] = s.stats.byClass[i].Load()
 	}

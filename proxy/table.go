@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/waf"
 )
 
 // kinds of back ends.
@@ -38,7 +39,10 @@ func (r *Route) kind() (int, string) {
 // Table is a Config, ready to serve. It never changes.
 type Table struct {
 	hosts   map[string]*paths
+	routes  []*route
 	trusted prefixList
+	exempt  prefixList
+	limits  *limits.Rules
 	cfg     Config
 }
 
@@ -57,6 +61,9 @@ type route struct {
 	allow    prefixList
 	deny     prefixList
 	insiders prefixList
+	nations  *nations
+	limits   *limits.Rules
+	waf      waf.Engine
 	maxBody  int64
 	security securityHeaders
 	setReq   []headerValue
@@ -79,7 +86,7 @@ func Compile(c Config, back Back) (*Table, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted)}
+	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt)}
 	var e field.Errors
 	for i := range c.Routes {
 		r := &route{Route: c.Routes[i]}
@@ -89,10 +96,8 @@ func Compile(c Config, back Back) (*Table, error) {
 			e.Join(field.Index("routes", i), err)
 			continue
 		}
-		if r.handler, err = r.around(h); err != nil {
-			e.Join(field.Index("routes", i), err)
-			continue
-		}
+		r.handler = h
+		t.routes = append(t.routes, r)
 		p := t.hosts[r.Host]
 		if p == nil {
 			p = &paths{exact: map[string]*route{}, prefix: map[string]*route{}}
@@ -107,27 +112,11 @@ func Compile(c Config, back Back) (*Table, error) {
 	return t, e.Err()
 }
 
-// around puts what happens on the way around a back end.
-func (r *route) around(h http.Handler) (http.Handler, error) {
-	kind, _ := r.kind()
-	conf := r.Compress
-	if conf == nil && kind == backendFiles {
-		conf = &compress.Config{}
-	}
-	if conf != nil && !conf.Off {
-		c, err := compress.New(*conf)
-		if err != nil {
-			return nil, err
-		}
-		h = c.Wrap(h)
-	}
-	return h, nil
-}
-
 func (r *route) compile() {
 	r.key = r.Key()
 	r.prefix = strings.TrimSuffix(r.path(), "/")
 	r.allow, r.deny, r.insiders = parsePrefixes(r.Allow), parsePrefixes(r.Deny), parsePrefixes(r.MaintenanceAllow)
+	r.nations = r.Countries.compile()
 	if len(r.Methods) > 0 {
 		r.methods = map[string]bool{}
 		for _, m := range r.Methods {
@@ -183,15 +172,6 @@ func (p *paths) find(path string) *route {
 		}
 		path = path[:i]
 	}
-}
-
-// knows reports whether there is a route for a host.
-func (t *Table) knows(host string) bool {
-	if t.hosts[host] != nil {
-		return true
-	}
-	wild := parent(host)
-	return wild != "" && t.hosts[wild] != nil
 }
 
 // prefixList answers whether an address is in any of its prefixes.

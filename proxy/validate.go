@@ -36,6 +36,7 @@ func (c *Config) Validate() error {
 		}
 		seen[r.Key()] = i
 	}
+	c.validateStores(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
 	if c.ProxyProtocol && len(c.Trusted) == 0 {
 		e.Add("proxy_protocol", "needs trusted_proxies: without them anybody could claim any address")
@@ -46,10 +47,33 @@ func (c *Config) Validate() error {
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)
 	}
+	prefixes(&e, "exempt", c.Exempt)
+	e.Join("limits", c.Limits.Validate())
 	if !httpguts.ValidHeaderFieldValue(c.ServerHeader) {
 		e.Add("server_header", "has a control character in it")
 	}
 	return e.Err()
+}
+
+func (c *Config) validateStores(e *field.Errors) {
+	for name, s := range c.CacheStores {
+		at := field.Key("cache_stores", name)
+		if name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			e.Add(at, "the name of a store has 1 to 32 lower-case letters, digits and dashes")
+		}
+		if s.Dir != "" {
+			e.Add(at+".dir", "is chosen by the proxy; leave it out")
+		}
+		if s.DiskBytes > 0 {
+			s.Dir = "/chosen"
+		}
+		e.Join(at, s.Validate())
+	}
+	for i := range c.Routes {
+		if k := c.Routes[i].Cache; k != nil && k.Store != "" && !slices.Contains(c.storeNames(), k.Store) {
+			e.Add(field.Index("routes", i)+".cache.store", "there is no store %q; write one of %s, or add it to cache_stores", k.Store, strings.Join(c.storeNames(), ", "))
+		}
+	}
 }
 
 func (t Timeout) validate(e *field.Errors) {
@@ -92,6 +116,16 @@ func (r *Route) Validate() error {
 	}
 	prefixes(&e, "allow", r.Allow)
 	prefixes(&e, "deny", r.Deny)
+	e.Join("limits", r.Limits.Validate())
+	if r.Countries != nil {
+		e.Join("countries", r.Countries.Validate())
+	}
+	if r.Auth != nil {
+		e.Join("auth", r.Auth.Validate())
+	}
+	if r.WAF != nil {
+		e.Join("waf", r.WAF.Validate())
+	}
 	prefixes(&e, "maintenance_allow", r.MaintenanceAllow)
 	if r.MaxBody < 0 {
 		e.Add("max_body", "%d must not be negative; leave it out for 100 MiB", r.MaxBody)
@@ -170,6 +204,12 @@ func (r *Route) validateBackend(e *field.Errors) {
 	}
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
+	}
+	if r.Cache != nil {
+		e.Join("cache", r.Cache.Validate())
+	}
+	if r.Buffer != nil {
+		e.Join("buffer", r.Buffer.Validate())
 	}
 	if r.Compress != nil {
 		e.Join("compress", r.Compress.Validate())

@@ -69,6 +69,8 @@ type Host interface {
 	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
 	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
 	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
+	// PurgeProxy drops stored answers by address, glob or "tag:NAME"; nothing named is all. It says how many.
+	PurgeProxy(ctx context.Context, by Caller, what string) (int, error)
 	// TestProxy says what is wrong with a configuration that is valid in itself.
 	TestProxy(ctx context.Context, c proxy.Config) error
 

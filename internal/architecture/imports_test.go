@@ -100,7 +100,7 @@ var (
 	// drivers touch the kernel, the network or a foreign file format.
 	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb"}
 	// forTests are imported by tests alone.
-	forTests = []string{"firewall/conformance", "internal/certs/pebbletest", "internal/nstest/...", "internal/sqlite/sqlitetest", "scripts/..."}
+	forTests = []string{"firewall/conformance", "internal/certs/pebbletest", "internal/nstest/...", "internal/sqlite/sqlitetest", "proxy/proxytest", "scripts/..."}
 )
 
 // TestDependencies: what a package may not need, not even through others.
@@ -190,6 +190,8 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"C"}, nil, "the programs are built without cgo, so that they run on every distribution"},
 
 		{[]string{"github.com/quic-go/quic-go/..."}, []string{"proxy/..."}, "library types never leave the proxy"},
+		{[]string{"github.com/klauspost/compress/...", "github.com/andybalholm/brotli/..."}, []string{"proxy/compress"}, "library types never leave the package that needs them"},
+		{[]string{"github.com/maypok86/otter/..."}, []string{"proxy/cache", "proxy/static"}, "library types never leave the package that needs them"},
 		{[]string{"golang.org/x/crypto/acme/..."}, []string{"internal/certs/issue"}, "one package speaks ACME, and it runs in the worker"},
 		{[]string{"github.com/libdns/...", "github.com/miekg/dns"}, []string{"internal/dns"}, "library types never leave their driver"},
 		{[]string{"software.sslmate.com/src/go-pkcs12/..."}, []string{"internal/certs"}, "library types never leave their driver"},

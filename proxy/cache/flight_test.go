@@ -386,6 +386,28 @@ func TestPartsAreNeverStored(t *testing.T) {
 	}
 }
 
+// TestHandlerGoesOnWithItsHeader: what a handler does to its header after WriteHeader concerns nobody, not even at the same
+// time.
+func TestHandlerGoesOnWithItsHeader(t *testing.T) {
+	r := newRig(t, StoreConfig{}, Config{})
+	proxytest.Each(t, r.wrap(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Cache-Control", q.Header.Get("X-Control"))
+		w.WriteHeader(http.StatusOK)
+		for i := range 1000 {
+			w.Header().Set(fmt.Sprint("X-Late-", i), "1")
+		}
+		io.WriteString(w, "body")
+	}), func(t *testing.T, s *proxytest.Server) {
+		for i := range 20 {
+			for _, control := range []string{"max-age=60", "no-store"} {
+				if got := s.Get(fmt.Sprintf("/%s/%d", s.URL, i), "X-Control", control); got.Text != "body" || got.Header.Get("X-Late-1") != "" {
+					t.Fatalf("got %q %q", got.Text, got.Header)
+				}
+			}
+		}
+	})
+}
+
 // TestWhatPassesThrough: hints, trailers, streams and upgrades, through a real reverse proxy.
 func TestWhatPassesThrough(t *testing.T) {
 	step := make(chan struct{})
