@@ -29,6 +29,8 @@ type WebConfig struct {
 	WorkDir string
 	Roots   []string
 	Version string
+	// Seccomp is the mode of the next worker; nil is "filter".
+	Seccomp func() string
 	// Args and Exe are as in Config; the kind of worker is added.
 	Args []string
 	Exe  string
@@ -36,6 +38,13 @@ type WebConfig struct {
 	// Certificate answers a worker that asks for a name, and Logs takes its records, lines of JSON. Both are hostile input.
 	Certificate func(ctx context.Context, name string) (WebPair, error)
 	Logs        func([]byte)
+}
+
+func (cfg WebConfig) seccomp() string {
+	if cfg.Seccomp == nil {
+		return "filter"
+	}
+	return cfg.Seccomp()
 }
 
 // WebProcess is a proxy worker that runs. Its methods may be called from many goroutines.
@@ -112,7 +121,7 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true
 	start := func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
-		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir)
+		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir, "--seccomp", cfg.seccomp())
 		cmd.Env = []string{"GOTRACEBACK=single"}
 		cmd.Dir = "/"
 		cmd.Stderr = os.Stderr
