@@ -48,12 +48,12 @@ func confineCalls(mode string) (weak []string, err error) {
 			names = append(names, name)
 		}
 	}
-	groups := []seccomp.SyscallGroup{{Action: seccomp.ActionAllow, Names: names}}
+	var sockets []seccomp.NameWithConditions // entries of one name are alternatives
 	for _, family := range []uint64{unix.AF_INET, unix.AF_INET6, unix.AF_UNIX} {
-		groups = append(groups, seccomp.SyscallGroup{Action: seccomp.ActionAllow, NamesWithCondtions: []seccomp.NameWithConditions{
-			{Name: "socket", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.Equal, Value: family}}}}})
+		sockets = append(sockets, seccomp.NameWithConditions{Name: "socket", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.Equal, Value: family}}})
 	}
-	f := seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: seccomp.Policy{DefaultAction: other, Syscalls: groups}}
+	f := seccomp.Filter{NoNewPrivs: true, Flag: seccomp.FilterFlagTSync, Policy: seccomp.Policy{DefaultAction: other, Syscalls: []seccomp.SyscallGroup{
+		{Action: seccomp.ActionAllow, Names: names, NamesWithCondtions: sockets}}}} // a second group would never be reached
 	if err := seccomp.LoadFilter(f); err != nil {
 		return nil, fmt.Errorf("load the filter of system calls: %w", err)
 	}
