@@ -22,6 +22,7 @@ const (
 	webStatus     = "status"     // answered with WebStatus
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
+	webStrike      = "strike"      // a note: limits.Strike
 )
 
 // Bounds of what passes over the link.
@@ -54,11 +55,13 @@ type WebDrain struct {
 
 // WebStatus is what a worker says of itself.
 type WebStatus struct {
-	Serving     bool             `json:"serving"`
-	Connections int64            `json:"connections"`
-	Dropped     int64            `json:"dropped_log_records"`
-	Weak        []string         `json:"weak,omitempty"`
-	Stats       proxy.Statistics `json:"stats"`
+	Serving     bool  `json:"serving"`
+	Connections int64 `json:"connections"`
+	Dropped     int64 `json:"dropped_log_records"`
+	// DroppedStrikes were too many, or came while there was no daemon.
+	DroppedStrikes int64            `json:"dropped_strikes"`
+	Weak           []string         `json:"weak,omitempty"`
+	Stats          proxy.Statistics `json:"stats"`
 }
 
 // load makes a certificate of a pair.
