@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/platformd/platformd/proxy/buffer"
+	"github.com/platformd/platformd/proxy/cache"
 	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
@@ -33,7 +35,10 @@ type Config struct {
 	// exempt in any case.
 	Exempt []string `json:"exempt,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
-	ServerHeader string `json:"server_header,omitempty"`
+	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
+	// the proxy.
+	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	ServerHeader string                       `json:"server_header,omitempty"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }
@@ -89,6 +94,10 @@ type Route struct {
 	// Compress says which answers are compressed. Without it those of files are, and those of other back ends are left as
 	// they are: what an application writes next to its secrets is for it to decide (see proxy/compress).
 	Compress *compress.Config `json:"compress,omitempty"`
+	// Cache stores answers; see docs/cache.md. Without it none is.
+	Cache *cache.Config `json:"cache,omitempty"`
+	// Buffer takes bodies in whole, so that slow clients do not hold back ends. Without it bodies pass as they come.
+	Buffer *buffer.Config `json:"buffer,omitempty"`
 
 	RequestHeaders  HeaderEdit     `json:"request_headers,omitzero"`
 	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`

@@ -33,6 +33,7 @@ type exchange struct {
 	received int64
 	reason   string // why it was refused or failed
 	hijacked bool
+	detached bool      // a copy, for an answer that somebody else takes
 	paced    time.Time // when the write deadline was last moved
 
 	exempt bool // no limit concerns the client
@@ -69,7 +70,9 @@ func (x *exchange) WriteHeader(status int) {
 		return
 	}
 	x.status = status
-	x.complete(x.Header())
+	if !x.detached {
+		x.complete(x.Header())
+	}
 	x.pace()
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -150,6 +153,9 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // pace gives the client time to take what is written next. It is moved at most once a second.
 func (x *exchange) pace() {
+	if x.detached {
+		return
+	}
 	now := time.Now()
 	if now.Sub(x.paced) < time.Second {
 		return

@@ -14,6 +14,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
 	x.client = x.conn.peer
+	if r.TLS == nil {
+		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
+	}
 	x.pace()
 	defer s.finish(x)
 	s.serve(x)
@@ -65,6 +68,9 @@ func (s *Server) serve(x *exchange) {
 	}
 	if !x.conn.tls() && !s.plain(x) {
 		return
+	}
+	if r.ProtoMajor == 3 && r.ContentLength < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		r.Body, r.ContentLength = http.NoBody, 0 // nothing was announced, and it would mean nothing (RFC 9110, section 9.3.1)
 	}
 	rt := x.route
 	if rt == nil {

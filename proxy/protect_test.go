@@ -180,8 +180,12 @@ func contextUntil(r *http.Request, leave <-chan struct{}) (*http.Request, func()
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	end, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}

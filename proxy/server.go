@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf"
@@ -51,6 +53,8 @@ type Options struct {
 	Log *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
+	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
+	Work string
 }
 
 // Server serves a Table, which may be exchanged at any time.
@@ -70,6 +74,8 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	stores   stores
+	pool     *buffer.Pool
 	limits   *limits.Limiter
 	auth     *http.Transport
 	inspect  atomic.Int64 // bytes of bodies that are held for inspection
@@ -88,6 +94,15 @@ func NewServer(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s.stores = stores{work: o.Work, known: map[string]*openStore{}}
+	conf := buffer.PoolConfig{}
+	if o.Work != "" {
+		conf.Dir = filepath.Join(o.Work, "buffer")
+	}
+	var err error
+	if s.pool, err = buffer.NewPool(conf); err != nil {
+		return nil, err
+	}
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -146,7 +161,7 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.back.handler)
+	t, err := Compile(c, s.build(&c))
 	if err != nil {
 		return err
 	}
@@ -320,6 +335,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
 

@@ -22,10 +22,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/platformd/platformd/proxy/buffer"
+	"github.com/platformd/platformd/proxy/cache"
+	"github.com/platformd/platformd/proxy/compress"
 )
 
 // authority signs one certificate for every name that is asked for.
@@ -461,5 +466,53 @@ func TestFilesAreServed(t *testing.T) {
 	err := s.Configure(Config{Routes: []Route{{Host: "a.test", Backend: "file:///etc"}, {Host: "b.test", Backend: "file://" + root + "/none"}}})
 	if err == nil || !strings.Contains(err.Error(), "--file-root") || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a route stores is served without its back end, compressed for who wants it, and across a reload, until it is purged.
+func TestStoredAnswersOutliveAReload(t *testing.T) {
+	var asked atomic.Int64
+	b := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Cache-Tag", "page")
+		io.WriteString(w, strings.Repeat("stored ", 1000))
+	}))
+	defer b.Close()
+	conf := Config{Routes: []Route{{Host: "a.test", Backend: b.URL, Cache: &cache.Config{}, Compress: &compress.Config{}, Buffer: &buffer.Config{Response: buffer.Full}}}}
+	s := newSite(t, conf)
+	// An answer is stored a moment after it was given.
+	untilStored := func() {
+		t.Helper()
+		for range 1000 {
+			if resp, _ := say(t, s.client(t, "HTTP/1.1"), "GET", "https://a.test/x", nil); strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
+				return
+			}
+		}
+		t.Fatal("the answer is never stored")
+	}
+	untilStored()
+	before := asked.Load()
+	for i, p := range protocols {
+		coding := []string{"gzip", "br", "zstd"}[i]
+		resp, body := say(t, s.client(t, p), "GET", "https://a.test/x", nil, "Accept-Encoding", coding)
+		if resp.StatusCode != 200 || asked.Load() != before || len(body) > 300 || resp.Header.Get("Content-Encoding") != coding {
+			t.Errorf("%s: got %d bytes, %d questions to the back end, %v", p, len(body), asked.Load(), resp.Header)
+		}
+		conf.Routes[0].MaxBody++
+		if err := s.Configure(conf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, what := range []string{"https://a.test/x", "https://a.test/*", "tag:page", ""} {
+		untilStored()
+		before := asked.Load()
+		if n, err := s.Purge(what); n < 1 || err != nil {
+			t.Errorf("purge %q: got %d, %v", what, n, err)
+		}
+		if say(t, s.client(t, "HTTP/2.0"), "GET", "https://a.test/x", nil); asked.Load() != before+1 {
+			t.Errorf("purge %q: the back end was asked %d times, was %d", what, asked.Load(), before)
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf"
@@ -97,10 +96,7 @@ func Compile(c Config, back Back) (*Table, error) {
 			e.Join(field.Index("routes", i), err)
 			continue
 		}
-		if r.handler, err = r.around(h); err != nil {
-			e.Join(field.Index("routes", i), err)
-			continue
-		}
+		r.handler = h
 		t.routes = append(t.routes, r)
 		p := t.hosts[r.Host]
 		if p == nil {
@@ -114,23 +110,6 @@ func Compile(c Config, back Back) (*Table, error) {
 		}
 	}
 	return t, e.Err()
-}
-
-// around puts what happens on the way around a back end.
-func (r *route) around(h http.Handler) (http.Handler, error) {
-	kind, _ := r.kind()
-	conf := r.Compress
-	if conf == nil && kind == backendFiles {
-		conf = &compress.Config{}
-	}
-	if conf != nil && !conf.Off {
-		c, err := compress.New(*conf)
-		if err != nil {
-			return nil, err
-		}
-		h = c.Wrap(h)
-	}
-	return h, nil
 }
 
 func (r *route) compile() {
@@ -193,15 +172,6 @@ func (p *paths) find(path string) *route {
 		}
 		path = path[:i]
 	}
-}
-
-// knows reports whether there is a route for a host.
-func (t *Table) knows(host string) bool {
-	if t.hosts[host] != nil {
-		return true
-	}
-	wild := parent(host)
-	return wild != "" && t.hosts[wild] != nil
 }
 
 // prefixList answers whether an address is in any of its prefixes.

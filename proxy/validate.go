@@ -36,6 +36,7 @@ func (c *Config) Validate() error {
 		}
 		seen[r.Key()] = i
 	}
+	c.validateStores(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
 	if c.ProxyProtocol && len(c.Trusted) == 0 {
 		e.Add("proxy_protocol", "needs trusted_proxies: without them anybody could claim any address")
@@ -52,6 +53,27 @@ func (c *Config) Validate() error {
 		e.Add("server_header", "has a control character in it")
 	}
 	return e.Err()
+}
+
+func (c *Config) validateStores(e *field.Errors) {
+	for name, s := range c.CacheStores {
+		at := field.Key("cache_stores", name)
+		if name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			e.Add(at, "the name of a store has 1 to 32 lower-case letters, digits and dashes")
+		}
+		if s.Dir != "" {
+			e.Add(at+".dir", "is chosen by the proxy; leave it out")
+		}
+		if s.DiskBytes > 0 {
+			s.Dir = "/chosen"
+		}
+		e.Join(at, s.Validate())
+	}
+	for i := range c.Routes {
+		if k := c.Routes[i].Cache; k != nil && k.Store != "" && !slices.Contains(c.storeNames(), k.Store) {
+			e.Add(field.Index("routes", i)+".cache.store", "there is no store %q; write one of %s, or add it to cache_stores", k.Store, strings.Join(c.storeNames(), ", "))
+		}
+	}
 }
 
 func (t Timeout) validate(e *field.Errors) {
@@ -182,6 +204,12 @@ func (r *Route) validateBackend(e *field.Errors) {
 	}
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
+	}
+	if r.Cache != nil {
+		e.Join("cache", r.Cache.Validate())
+	}
+	if r.Buffer != nil {
+		e.Join("buffer", r.Buffer.Validate())
 	}
 	if r.Compress != nil {
 		e.Join("compress", r.Compress.Validate())

@@ -17,7 +17,38 @@ func newProxyCommand(a *app) *cobra.Command {
 		Example: "  platformctl proxy test -f proxy.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runProxyTest(cmd.Context(), file) }}
 	fileFlag(test, &file)
-	return noun("proxy", "The HTTPS proxy", status, newProxyLogCommand(a), newProxyTopCommand(a), test)
+	return noun("proxy", "The HTTPS proxy", status, newProxyLogCommand(a), newProxyTopCommand(a), newProxyPurgeCommand(a), test)
+}
+
+func newProxyPurgeCommand(a *app) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use: "purge URL|GLOB|tag:NAME", Short: "Drop stored answers",
+		Long: `Drop stored answers: of one address, of all that a glob matches, or all with a tag, which back ends give by Cache-Tag or Surrogate-Key.`,
+		Example: `  platformctl proxy purge https://app.example.org/style.css
+  platformctl proxy purge 'https://app.example.org/img/*'
+  platformctl proxy purge tag:article-7
+  platformctl proxy purge --all`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			what := ""
+			switch {
+			case all == (len(args) == 1):
+				return usage("say what is to be dropped, or --all; for example: platformctl proxy purge https://app.example.org/style.css")
+			case !all:
+				if what = args[0]; what == "" {
+					return usage("an empty address names nothing; write --all for everything")
+				}
+			}
+			r, err := a.client().PurgeProxy(cmd.Context(), what)
+			if err != nil {
+				return err
+			}
+			return a.show(r, func() { a.printf("dropped %d stored answer(s)\n", r.Dropped) })
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "everything that is stored")
+	return c
 }
 
 func (a *app) runProxyTest(ctx context.Context, file string) error {

@@ -31,6 +31,7 @@ const (
 	DriftRepaired       Action = "drift-repaired"
 	RouteAdded          Action = "route-added"
 	RouteRemoved        Action = "route-removed"
+	CachePurged         Action = "cache-purged"
 	CertificateIssued   Action = "certificate-issued"
 	CertificateFailed   Action = "certificate-failed"
 	CertificateImported Action = "certificate-imported"
@@ -39,6 +40,7 @@ const (
 	CertsChanged        Action = "certs-changed"
 	SecretStored        Action = "secret-stored"
 	SecretRemoved       Action = "secret-removed"
+	DNSChanged          Action = "dns-changed"
 	FirewallEnabled     Action = "firewall-enabled"
 	FirewallDisabled    Action = "firewall-disabled"
 	FirewallApplied     Action = "firewall-applied"
@@ -90,6 +92,7 @@ func Actions() []ActionInfo {
 		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
 		{RouteAdded, "A route of the proxy was added or replaced."},
 		{RouteRemoved, "A route of the proxy was removed."},
+		{CachePurged, "Answers that the proxy had stored were dropped."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},
 		{BanRemoved, "A ban was removed by hand."},
@@ -105,6 +108,7 @@ func Actions() []ActionInfo {
 		{CertsChanged, "Who issues certificates, and for which names, was changed."},
 		{SecretStored, "A secret of a DNS provider or certificate authority was stored."},
 		{SecretRemoved, "A secret was removed."},
+		{DNSChanged, "Records of a zone were created or removed at a DNS provider."},
 		{FirewallEnabled, "The firewall was switched on."},
 		{FirewallDisabled, "The firewall was switched off; the host is open."},
 		{FirewallApplied, "A ruleset was put into the kernel and read back."},

@@ -36,6 +36,7 @@ type Change struct {
 // ErrLockout are the caller's to mend; every other error is ours.
 type Host interface {
 	CertHost
+	DNSHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)
@@ -68,6 +69,8 @@ type Host interface {
 	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
 	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
 	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
+	// PurgeProxy drops stored answers by address, glob or "tag:NAME"; nothing named is all. It says how many.
+	PurgeProxy(ctx context.Context, by Caller, what string) (int, error)
 	// TestProxy says what is wrong with a configuration that is valid in itself.
 	TestProxy(ctx context.Context, c proxy.Config) error
 

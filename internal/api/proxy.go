@@ -55,6 +55,10 @@ func (s *server) proxyRoutes() {
 		out.Routes, out.Clients = list(out.Routes), list(out.Clients)
 		return out, err
 	})
+	route(s, http.MethodPost, "/proxy/purge", "purge-proxy", "Drop stored answers", func(ctx context.Context, in *struct{ Body wire.PurgeRequest }) (wire.PurgeResult, error) {
+		n, err := s.host.PurgeProxy(ctx, callerOf(ctx), in.Body.What)
+		return wire.PurgeResult{Dropped: n}, err
+	})
 	large := func(op *huma.Operation) { op.MaxBodyBytes = maxDocument }
 	route(s, http.MethodPost, "/proxy/test", "test-proxy", "Everything that is wrong with a configuration of the proxy", func(ctx context.Context, in *proxyTestInput) (wire.ProxyTest, error) {
 		var c proxy.Config

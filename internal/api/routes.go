@@ -40,6 +40,7 @@ func (s *server) routes() {
 	s.banRoutes()
 	s.dropRoutes()
 	s.certRoutes()
+	s.dnsRoutes()
 	s.activityRoutes()
 	s.proxyRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)

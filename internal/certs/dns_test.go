@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -199,4 +200,59 @@ func TestDNS01(t *testing.T) {
 			t.Errorf("got %+v", a)
 		}
 	})
+}
+
+// The records that a name needs are planned, made, found to be there, and taken away again.
+func TestDNSRecords(t *testing.T) {
+	at, key := nameServer(t)
+	w := newWorldWith(t, pebbletest.Config{DNS: at})
+	h := newHost(t, nil, w.ca("pebble"))
+	h.settings.DNS = []state.DNSProvider{{Name: "updates", Type: state.RFC2136, Zones: []string{"example.test"}, Secret: "key", Settings: map[string]string{"server": at, "key_name": "updater"}}}
+	if err := h.SetSecret(t.Context(), activity.Record{}, "key", Secret(key)); err != nil {
+		t.Fatal(err)
+	}
+	wish := DNSWish{Names: []string{"www.example.test", "new.example.test"}, Addresses: []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8::7")}}
+	text := func(list []Records) string {
+		var out []string
+		for _, r := range list {
+			for _, c := range r.Changes {
+				out = append(out, fmt.Sprintf("%s%s %s %s", map[bool]string{true: "-", false: "+"}[c.Remove], r.Name, c.Record.Type, c.Record.Value))
+			}
+			for _, o := range r.Odd {
+				out = append(out, fmt.Sprintf("?%s %s %s", o.Name, o.Type, o.Value))
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	list, err := h.PlanDNS(t.Context(), wish)
+	if want := "+www.example.test A 198.51.100.7, +www.example.test AAAA 2001:db8::7, ?www.example.test A 127.0.0.1, +new.example.test A 198.51.100.7, +new.example.test AAAA 2001:db8::7"; err != nil || text(list) != want {
+		t.Errorf("plan: got %s %+v, %v", text(list), list, err)
+	}
+	if n := len(lookUp(at, "new.example.test", dns.TypeA)); n != 0 {
+		t.Fatal("a plan changed the zone")
+	}
+	wish.Replace = true
+	if list, err = h.ApplyDNS(t.Context(), activity.Record{Actor: "root"}, wish); err != nil || !strings.Contains(text(list), "-www.example.test A 127.0.0.1") {
+		t.Fatalf("apply: got %s, %v", text(list), err)
+	}
+	if got := fmt.Sprint(lookUp(at, "www.example.test", dns.TypeA)); !strings.Contains(got, "198.51.100.7") || strings.Contains(got, "127.0.0.1") {
+		t.Errorf("the zone has %s", got)
+	}
+	if got := fmt.Sprint(lookUp(at, "new.example.test", dns.TypeAAAA)); !strings.Contains(got, "2001:db8::7") {
+		t.Errorf("the zone has %s", got)
+	}
+	if list, err = h.PlanDNS(t.Context(), wish); err != nil || text(list) != "" {
+		t.Errorf("afterwards: got %s, %v", text(list), err)
+	}
+	wish.Remove = true
+	if _, err = h.ApplyDNS(t.Context(), activity.Record{Actor: "root"}, wish); err != nil || len(lookUp(at, "new.example.test", dns.TypeA)) != 0 {
+		t.Errorf("remove: %v", err)
+	}
+	if n := h.count(activity.DNSChanged, "new.example.test"); n != 2 {
+		t.Errorf("%d records", n)
+	}
+	wish = DNSWish{Names: []string{"www.example.com"}, Addresses: wish.Addresses}
+	if _, err := h.ApplyDNS(t.Context(), activity.Record{}, wish); err == nil || !strings.Contains(err.Error(), "make the records by hand") {
+		t.Errorf("without a provider: got %v", err)
+	}
 }

@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/worker/link"
@@ -28,6 +30,22 @@ func (d *Daemon) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
 	}
 	out.Serving, out.Connections, out.Dropped, out.Weak, out.Stats = st.Serving, st.Connections, st.Dropped, st.Weak, st.Stats
 	return out, nil
+}
+
+// PurgeProxy implements api.Host.
+func (d *Daemon) PurgeProxy(ctx context.Context, by api.Caller, what string) (int, error) {
+	p := d.edge.worker()
+	if p == nil {
+		return 0, fmt.Errorf("purge: %w: the proxy does not run; see platformctl proxy status", api.ErrUnavailable)
+	}
+	n, err := p.Purge(ctx, what)
+	if said, ok := errors.AsType[*link.RemoteError](err); ok {
+		return 0, fmt.Errorf("%w: purge %q: %s", api.ErrInvalid, what, said.Text)
+	}
+	if err == nil {
+		d.record(ctx, activity.Record{Actor: by.Actor, Source: by.Source, Action: activity.CachePurged, Object: cmp.Or(what, "everything"), Outcome: activity.OK, Message: fmt.Sprintf("dropped %d stored answers", n)})
+	}
+	return n, err
 }
 
 // TestProxy implements api.Host.

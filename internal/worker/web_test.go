@@ -53,9 +53,6 @@ func newWebSite(t *testing.T) *webSite {
 	if err := os.Chown(work, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Dir(filepath.Dir(work)), 0o711); err != nil { // the worker passes through it
-		t.Fatal(err)
-	}
 	s.cfg = WebConfig{UID: nobody, GID: nobody, RunDir: filepath.Join(t.TempDir(), "run"), WorkDir: work, Version: "one", Args: []string{"platformd", "worker"}, Log: slog.New(slog.DiscardHandler),
 		Certificate: func(_ context.Context, name string) (WebPair, error) {
 			s.asked.Add(1)

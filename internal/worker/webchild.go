@@ -23,13 +23,16 @@ import (
 const (
 	fdControl = 3
 	fdWebExe  = 4
+	fdWork    = 5
 )
 
 // WebArgs is what a proxy worker is told before it gives up everything.
 type WebArgs struct {
 	Version string
 	Roots   []string // folders below which files may be served
-	Work    string   // a folder of its own, for the cache and for what does not fit into memory
+	// Work is a folder of its own, for the cache and for what does not fit into memory; its descriptor comes with it, as its
+	// path may lead through folders that the user cannot enter.
+	Work string
 }
 
 // web is a proxy worker.
@@ -64,7 +67,14 @@ func Web(args WebArgs, stderr io.Writer) int {
 
 func (w *web) run() error {
 	var err error
-	if w.weak, err = confineWeb(w.args.Roots, w.args.Work); err != nil {
+	work := ""
+	if w.args.Work != "" {
+		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
+			return fmt.Errorf("enter %s: %w", w.args.Work, err)
+		}
+		work = "."
+	}
+	if w.weak, err = confineWeb(w.args.Roots, work); err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
 	f := os.NewFile(fdControl, "control")
@@ -73,12 +83,13 @@ func (w *web) run() error {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
 	w.access, w.struck = newAccessLog(), newStrikeTeller()
-	forms := formsDir(w.args.Work)
-	if err := os.MkdirAll(forms, 0o700); err != nil {
-		w.weak = append(w.weak, "no folder for forms: "+clean(err.Error())) // those with files in them are refused where attacks are looked for
+	if work != "" {
+		if err := os.MkdirAll(formsDir, 0o700); err != nil {
+			return fmt.Errorf("make folder %s: %w", formsDir, err)
+		}
 	}
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots,
-		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(forms)})
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: work,
+		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir)})
 	if err != nil {
 		return err
 	}
@@ -190,6 +201,12 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 		}
 		go w.drain(d)
 		return nil, nil
+	case webPurge:
+		var what string
+		if err := json.Unmarshal(params, &what); err != nil {
+			return nil, err
+		}
+		return w.server.Purge(what)
 	case webStatus:
 		return w.status(), nil
 	}

@@ -95,8 +95,9 @@ func controlSocket(dir string) (string, *os.File, error) {
 	return path, f, err
 }
 
-// formsDir is where a worker puts files that live as long as a request.
-func formsDir(work string) string { return filepath.Join(work, "forms") }
+// formsDir is where, in its own folder, a worker puts files that live as long as a request. Libraries take it for granted
+// that there is such a place.
+const formsDir = "forms"
 
 func spawnWeb(cfg WebConfig, control *os.File) error {
 	if cfg.Exe == "" {
@@ -107,15 +108,24 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 		return fmt.Errorf("open program: %w", err)
 	}
 	defer exe.Close()
+	files := []*os.File{control, exe}
+	if cfg.WorkDir != "" {
+		work, err := os.Open(cfg.WorkDir)
+		if err != nil {
+			return fmt.Errorf("open the worker's folder: %w", err)
+		}
+		defer work.Close()
+		files = append(files, work)
+	}
 	attr, weak := (&Pool{cfg: Config{UID: cfg.UID, GID: cfg.GID}}).attributes(false)
 	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true
 	start := func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
 		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir)
-		cmd.Env = []string{"GOTRACEBACK=single", "TMPDIR=" + formsDir(cfg.WorkDir)} // which libraries take for granted
+		cmd.Env = []string{"GOTRACEBACK=single", "TMPDIR=" + formsDir}
 		cmd.Dir = "/"
 		cmd.Stderr = os.Stderr
-		cmd.ExtraFiles = []*os.File{control, exe}
+		cmd.ExtraFiles = files
 		cmd.SysProcAttr = attr
 		return cmd, cmd.Start()
 	}
@@ -237,6 +247,13 @@ func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
 		s.Weak[i] = clean(s.Weak[i])
 	}
 	return s, err
+}
+
+// Purge drops what caches hold: everything, or what an address, a glob or "tag:NAME" names. It gives how much that was.
+func (p *WebProcess) Purge(ctx context.Context, what string) (int, error) {
+	var n int
+	err := p.link.Ask(ctx, webPurge, what, &n)
+	return n, err
 }
 
 // Drain lets the worker finish what it is doing and end. Its control socket is removed, so that nobody adopts it.

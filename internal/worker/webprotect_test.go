@@ -44,17 +44,11 @@ func TestWebReportsStrikes(t *testing.T) {
 		}
 		resp.Body.Close()
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	s.until("two strikes are told", func() bool {
 		mu.Lock()
-		n := len(got)
-		mu.Unlock()
-		if n == 2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("got %d strikes", n)
-		}
-	}
+		defer mu.Unlock()
+		return len(got) == 2
+	})
 	if want := (limits.Strike{Client: netip.MustParseAddr("127.0.0.1"), Reason: "http-auth", Detail: "POST a.test/login 401"}); got[0] != want {
 		t.Errorf("got %+v, want %+v", got[0], want)
 	}

@@ -20,6 +20,7 @@ const (
 	webRefresh    = "refresh"    // names whose certificates have changed
 	webDrain      = "drain"      // WebDrain; answered at once
 	webStatus     = "status"     // answered with WebStatus
+	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
 	webStrike      = "strike"      // a note: limits.Strike

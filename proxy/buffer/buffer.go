@@ -62,6 +62,9 @@ func (b *Buffer) Wrap(next http.Handler) http.Handler {
 		}
 		out := &writer{ResponseWriter: w, buffer: b, spool: b.newSpool(), adaptive: b.config.Response == Adaptive}
 		out.changed.L = &out.mu
+		if out.header = w.Header().Clone(); out.header == nil {
+			out.header = http.Header{}
+		}
 		defer out.close()
 		next.ServeHTTP(out, r)
 		out.finish()

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/http/httputil"
+	"net/textproto"
 	"net/url"
 	"os"
 	"strings"
@@ -245,6 +247,9 @@ func TestBreaks(t *testing.T) {
 					return
 				}
 				defer resp.Body.Close()
+				if mode == Full {
+					t.Errorf("%s: got %d of a response that is not whole", how, resp.StatusCode)
+				}
 				if _, err := io.ReadAll(resp.Body); err == nil {
 					t.Errorf("%s, %s: taken for whole", mode, how)
 				}
@@ -278,6 +283,18 @@ func TestHandlerPanicsWhileTheClientIsSlow(t *testing.T) {
 	panicking := make(chan struct{})
 	s := proxytest.Start(t, wrap(t, Config{Response: Adaptive, MemoryBytes: 40 << 20}, p, func(w http.ResponseWriter, r *http.Request) {
 		w.Write(long)
+		// Until the sockets between here and the client are full, and the goroutine waits in the middle of a piece.
+		out, before, same := w.(*writer), int64(0), 0
+		proxytest.Eventually(t, "the client takes no more", func() bool {
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			if out.off == 0 || out.off != before {
+				before, same = out.off, 0
+				return false
+			}
+			same++
+			return same == 20
+		})
 		close(panicking)
 		panic(http.ErrAbortHandler)
 	}))
@@ -289,14 +306,29 @@ func TestHandlerPanicsWhileTheClientIsSlow(t *testing.T) {
 func TestHintsAndTrailers(t *testing.T) {
 	for _, mode := range []Mode{Full, Adaptive} {
 		h := wrap(t, Config{Response: mode}, pool(t, PoolConfig{}), func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", "</a.css>; rel=preload")
 			w.WriteHeader(http.StatusEarlyHints)
 			w.Header().Set("Trailer", "X-Sum")
 			io.WriteString(w, "body")
 			w.Header().Set("X-Sum", "42")
 		})
-		proxytest.Each(t, h, func(t *testing.T, s *proxytest.Server) {
-			if got := s.Get("/"); got.Text != "body" || got.Trailer.Get("X-Sum") != "42" || got.Header.Get("X-Sum") != "" || got.Header.Get("Content-Type") == "" {
+		outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Outer", "1")
+			h.ServeHTTP(w, r)
+		})
+		proxytest.Each(t, outer, func(t *testing.T, s *proxytest.Server) {
+			var hints http.Header
+			r := s.Request("GET", "/", nil)
+			r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				hints = http.Header(h)
+				return nil
+			}}))
+			got := s.Send(r)
+			if got.Text != "body" || got.Trailer.Get("X-Sum") != "42" || got.Header.Get("X-Sum") != "" || got.Header.Get("Content-Type") == "" || got.Header.Get("X-Outer") != "1" {
 				t.Errorf("%s: %q %q %q", mode, got.Text, got.Header, got.Trailer)
+			}
+			if hints.Get("Link") == "" {
+				t.Errorf("%s: hints: %q", mode, hints)
 			}
 		})
 	}

@@ -54,7 +54,7 @@ func (c PoolConfig) Validate() error {
 	var e field.Errors
 	size(&e, "memory_bytes", c.MemoryBytes)
 	size(&e, "disk_bytes", c.DiskBytes)
-	if c.Dir != "" && (!filepath.IsAbs(c.Dir) || filepath.Clean(c.Dir) != c.Dir || strings.ContainsRune(c.Dir, 0)) {
+	if c.Dir != "" && (!filepath.IsAbs(c.Dir) && !filepath.IsLocal(c.Dir) || filepath.Clean(c.Dir) != c.Dir || strings.ContainsRune(c.Dir, 0)) {
 		e.Add("dir", "%q: must be the absolute path of a folder, for example /var/cache/platform/buffer", c.Dir)
 	}
 	if c.Dir == "" && c.DiskBytes != 0 {

@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ type writer struct {
 	http.ResponseWriter
 	buffer   *Buffer
 	adaptive bool
+	// header is the handler's own: what it does to it late must not meet what the goroutine makes others do to the client's.
+	header http.Header
 
 	status   int
 	direct   bool // passed on as it comes
@@ -38,10 +41,16 @@ type writer struct {
 // Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// Header implements http.ResponseWriter.
+func (w *writer) Header() http.Header { return w.header }
+
 // WriteHeader implements http.ResponseWriter.
 func (w *writer) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		before := w.ResponseWriter.Header().Clone()
+		replace(w.ResponseWriter.Header(), w.header)
 		w.ResponseWriter.WriteHeader(status)
+		replace(w.ResponseWriter.Header(), before)
 		return
 	}
 	if w.status != 0 {
@@ -65,7 +74,23 @@ func (w *writer) WriteHeader(status int) {
 func (w *writer) send() {
 	if !w.sent {
 		w.sent = true
+		replace(w.ResponseWriter.Header(), w.header.Clone())
 		w.ResponseWriter.WriteHeader(w.status)
+	}
+}
+
+// replace makes a header what another is.
+func replace(h, by http.Header) {
+	clear(h)
+	maps.Copy(h, by)
+}
+
+// trailer hands over the fields that come after the body.
+func (w *writer) trailer() {
+	for name, values := range w.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) || header.Has(w.header["Trailer"], name) {
+			w.ResponseWriter.Header()[name] = values
+		}
 	}
 }
 
@@ -209,9 +234,14 @@ func (w *writer) ReadFrom(src io.Reader) (n int64, err error) {
 
 // finish sends what is left. Where the promised length did not come the client must see that, too.
 func (w *writer) finish() {
-	if w.status == 0 || w.direct {
+	switch {
+	case w.status == 0:
+		return
+	case w.direct:
+		w.trailer()
 		return
 	}
+	defer w.trailer()
 	short := w.declared >= 0 && w.written < w.declared
 	switch {
 	case short:

@@ -494,6 +494,26 @@ func TestConditionsOfTheClientAreItsOwn(t *testing.T) {
 	}
 }
 
+// TestBodyOfAGet: what a client sends with a GET shapes no answer that others get.
+func TestBodyOfAGet(t *testing.T) {
+	r := newRig(t, StoreConfig{}, Config{})
+	proxytest.Each(t, r.wrap(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		w.Header().Set("Cache-Control", "max-age=60")
+		io.WriteString(w, "answer to "+string(body))
+	}), func(t *testing.T, s *proxytest.Server) {
+		for _, body := range []io.Reader{strings.NewReader("poison"), io.MultiReader(strings.NewReader("poison"))} {
+			r.store.PurgeAll()
+			if got := s.Send(s.Request("GET", "/", body)); got.StatusCode != 200 {
+				t.Errorf("got %d", got.StatusCode)
+			}
+			if got := s.Get("/"); got.Text != "answer to " {
+				t.Errorf("got %q %q", got.Text, status(got))
+			}
+		}
+	})
+}
+
 // TestStaleWhenTheBackEndBreaksOff: a panic before the header is a failure too.
 func TestStaleWhenTheBackEndBreaksOff(t *testing.T) {
 	r := newRig(t, StoreConfig{}, Config{StaleIfError: field.Duration(time.Minute)})

@@ -47,7 +47,8 @@ type capture struct {
 	status int
 	fate   fate
 	meta   meta
-	fresh  *object // of renewed: what is right now
+	fresh  *object     // of renewed: what is right now
+	sent   http.Header // of storing: the header as it was decided on; the handler may go on changing its own
 	spool  *spool
 	want   int64 // the length that was promised, or -1
 	direct bool  // the spool was given up: writes go to the client
@@ -108,7 +109,7 @@ func (c *capture) WriteHeader(status int) {
 	var ok bool
 	c.meta, ok = c.cache.storable(c.flight.key, c.r, status, c.header, c.asked, now)
 	if ok && c.want <= c.cache.store.config.MaxObjectBytes {
-		c.spool = c.cache.store.newSpool()
+		c.spool, c.sent = c.cache.store.newSpool(), c.header.Clone()
 		c.unlink()
 		c.mu.Lock()
 		if c.client != nil {

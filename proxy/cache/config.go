@@ -58,8 +58,8 @@ func (c StoreConfig) Validate() error {
 			e.Add(n.path, "%d: must be between 1 and %d, or 0 for the default", n.n, int64(most))
 		}
 	}
-	if c.Dir != "" && (!filepath.IsAbs(c.Dir) || filepath.Clean(c.Dir) != c.Dir || c.Dir == "/" || strings.ContainsRune(c.Dir, 0)) {
-		e.Add("dir", "%q: must be the absolute path of a folder for this store alone, for example /var/cache/platform/web", c.Dir)
+	if c.Dir != "" && (!filepath.IsAbs(c.Dir) && !filepath.IsLocal(c.Dir) || filepath.Clean(c.Dir) != c.Dir || c.Dir == "/" || strings.ContainsRune(c.Dir, 0)) {
+		e.Add("dir", "%q: must be the path of a folder for this store alone, without . and .., for example /var/cache/platform/web", c.Dir)
 	}
 	if c.Dir == "" && c.DiskBytes != 0 {
 		e.Add("disk_bytes", "needs dir, the folder to use")

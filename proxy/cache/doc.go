@@ -11,6 +11,10 @@
 // client nor one that leaves holds up the others. Whoever waits does so for a bounded time, and asks by itself when the one
 // it waited for failed.
 //
+// For the next handler that means: it is called with a copy of the request, without a body, and with a writer of the
+// cache's own, which is the only way to the client; the request that caused it may be over while it runs. Values of the
+// request's context stay, its end does not. What it has to know of the client therefore belongs into the context, by value.
+//
 // It never stores a part of a body, never answers from what was invalidated, and never evaluates If-Match or
 // If-Unmodified-Since, which are the origin's. docs/cache.md says what it makes of each directive, and how it does in the
 // tests that others wrote.

@@ -66,8 +66,10 @@ func (c *Cache) bypasses(r *http.Request) bool {
 			return true
 		}
 	}
-	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		return true // an answer to a body that is not in the key
+	// An answer to a body that is not in the key. HTTP/3 does not say whether there is one (quic-go gives -1 to every GET
+	// without a length); what is stored is asked for without it, see start.
+	if r.ContentLength > 0 || r.ContentLength < 0 && r.ProtoMajor < 3 || len(r.TransferEncoding) > 0 {
+		return true
 	}
 	for _, pattern := range c.config.Bypass {
 		if glob(pattern, r.URL.Path) {
@@ -160,6 +162,8 @@ func (q *query) board(o *object, all []*object, waits int) (f *flight, again boo
 	}
 	patience := time.NewTimer(time.Duration(q.config.Wait))
 	defer patience.Stop()
+	q.store.waiting.Add(1)
+	defer q.store.waiting.Add(-1)
 	select {
 	case <-f.done:
 		if f.result == unreusable || f.result == unlucky {
@@ -188,17 +192,25 @@ func (q *query) hit(o *object, now time.Time, collapsed bool) error {
 
 // start begins a fetch for the store and, where there is one, a client.
 func (q *query) start(ctx context.Context, f *flight, o *object, client http.ResponseWriter, why string) *capture {
+	if ctx.Value(http.ServerContextKey) == nil {
+		// Without a server in its context httputil.ReverseProxy keeps it to itself that a body broke off, and a part would be
+		// stored as the whole. HTTP/3 requests have none.
+		ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{})
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &capture{
-		cache: q.Cache, flight: f, r: q.r, asked: q.store.now(), ctx: ctx, cancel: cancel, header: http.Header{},
+		cache: q.Cache, flight: f, asked: q.store.now(), ctx: ctx, cancel: cancel, header: http.Header{},
 		decided: make(chan struct{}), ended: make(chan struct{}), overflow: make(chan struct{}), drained: make(chan struct{}),
 		client: client, why: why, gone: make(chan struct{}), unlink: func() bool { return true },
 	}
 	if client != nil {
 		c.unlink = context.AfterFunc(q.r.Context(), cancel)
 	}
+	own := *q.r // which may be over while the fetch is not
+	own.Header = q.r.Header.Clone()
+	c.r = &own
 	r := q.r.Clone(ctx)
-	r.Body = http.NoBody
+	r.Body, r.ContentLength = http.NoBody, 0
 	if o != nil {
 		// Its conditions are about what the client has, ours about what is stored.
 		for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Range", "Range"} {
@@ -254,7 +266,7 @@ func (q *query) fetch(f *flight, o *object, why string) {
 
 // stream gives the client what the store gets.
 func (q *query) stream(c *capture) {
-	setHeader(q.w.Header(), c.header)
+	setHeader(q.w.Header(), c.sent)
 	addStatus(q.w.Header(), q.name, c.forwarded()+"; stored")
 	q.w.WriteHeader(c.status)
 	flush := func() { _ = http.NewResponseController(q.w).Flush() }

@@ -107,7 +107,7 @@ func TestValidate(t *testing.T) {
 	bad := map[string]error{
 		"memory_bytes":           StoreConfig{MemoryBytes: -1}.Validate(),
 		"memory_object_bytes":    StoreConfig{MemoryBytes: 10, MemoryObjectBytes: 11}.Validate(),
-		"dir":                    StoreConfig{Dir: "relative"}.Validate(),
+		"dir":                    StoreConfig{Dir: "../outside"}.Validate(),
 		"disk_bytes":             StoreConfig{DiskBytes: 1}.Validate(),
 		"max_object_bytes":       StoreConfig{Dir: "/x", DiskBytes: 10, MaxObjectBytes: 11}.Validate(),
 		"max_variants":           StoreConfig{MaxVariants: -1}.Validate(),

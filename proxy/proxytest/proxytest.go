@@ -1,14 +1,17 @@
 // Package proxytest starts real servers for the tests of the proxy's handlers: what a handler does is looked at from a
-// client's side of a socket, by HTTP/1.1 and by HTTP/2. Only tests import it.
+// client's side of a socket, by HTTP/1.1, HTTP/2 and HTTP/3. Only tests import it.
 package proxytest
 
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // Server is one running server and a client that speaks one version of the protocol to it.
@@ -18,15 +21,46 @@ type Server struct {
 	tb     testing.TB
 }
 
-// Each runs a test against the handler, once by HTTP/1.1 and once by HTTP/2.
+// Each runs a test against the handler, once by HTTP/1.1, once by HTTP/2 and once by HTTP/3.
 func Each(t *testing.T, handler http.Handler, test func(t *testing.T, s *Server)) {
 	t.Helper()
-	for _, v := range []struct {
-		name string
-		two  bool
-	}{{"h1", false}, {"h2", true}} {
-		t.Run(v.name, func(t *testing.T) { test(t, start(t, handler, v.two)) })
+	t.Run("h1", func(t *testing.T) { test(t, start(t, handler, false)) })
+	t.Run("h2", func(t *testing.T) { test(t, start(t, handler, true)) })
+	t.Run("h3", func(t *testing.T) { test(t, start3(t, handler)) })
+}
+
+// start3 runs the handler by HTTP/3, with the certificate that httptest has for 127.0.0.1.
+func start3(tb testing.TB, handler http.Handler) *Server {
+	tb.Helper()
+	issuer := httptest.NewUnstartedServer(nil)
+	issuer.StartTLS()
+	defer issuer.Close()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
 	}
+	server := &http3.Server{Handler: handler, TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: issuer.TLS.Certificates})}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(conn) // which ends with an error when it is closed
+	}()
+	roots := issuer.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableCompression: true}
+	tb.Cleanup(func() {
+		transport.Close()
+		server.Close()
+		conn.Close()
+		<-served
+	})
+	return &Server{URL: "https://" + conn.LocalAddr().String(), Client: client(&http.Client{Transport: transport}), tb: tb}
+}
+
+// client follows no redirects, and waits a bounded time.
+func client(c *http.Client) *http.Client {
+	c.Timeout = 30 * time.Second
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
 }
 
 // Start runs the handler by HTTP/1.1 until the test ends.
@@ -47,10 +81,7 @@ func start(tb testing.TB, handler http.Handler, two bool) *Server {
 		transport.ForceAttemptHTTP2 = false
 		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	}
-	client := server.Client()
-	client.Timeout = 30 * time.Second
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Server{URL: server.URL, Client: client, tb: tb}
+	return &Server{URL: server.URL, Client: client(server.Client()), tb: tb}
 }
 
 // Response is an answer, read to its end.

@@ -5,16 +5,19 @@
 # PACKAGES are those whose tests are run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-packages=${PACKAGES:-./internal/nstest ./internal/activity ./firewall/nft}
+packages=${PACKAGES:-./internal/activity ./firewall/nft ./cmd/platformd}
 gotool=${GO:-go}
 go=$("$gotool" env GOROOT)
 modules=$("$gotool" env GOMODCACHE)
 built=$("$gotool" env GOCACHE)
 if [ "${1:-}" != inside ]; then
-    exec unshare --mount --pid --fork --kill-child "$0" inside
+    root=$(mktemp -d)
+    trap 'rmdir "$root"' EXIT
+    unshare --mount --pid --fork --kill-child "$0" inside "$root"
+    exit
 fi
 
-root=$(mktemp -d)
+root=$2
 mount -t tmpfs -o size=6g tmpfs "$root" # goes with the mount namespace
 mkdir "$root/system"
 system=$root/system

@@ -64,3 +64,13 @@ func (c *Client) RemoveSecret(ctx context.Context, name string) error {
 	_, err := call[struct{}](ctx, c, request{method: http.MethodDelete, path: "/secrets/" + url.PathEscape(name)})
 	return err
 }
+
+// PlanDNS says which records names need, and how what is there differs.
+func (c *Client) PlanDNS(ctx context.Context, r wire.DNSRequest) ([]wire.DNSPlan, error) {
+	return call[[]wire.DNSPlan](ctx, c, request{method: http.MethodPost, path: "/dns/plan", body: r})
+}
+
+// ApplyDNS makes it so, and says what it made.
+func (c *Client) ApplyDNS(ctx context.Context, r wire.DNSRequest) ([]wire.DNSPlan, error) {
+	return call[[]wire.DNSPlan](ctx, c, request{method: http.MethodPost, path: "/dns/apply", body: r})
+}

@@ -286,3 +286,8 @@ func accessFilter(f wire.AccessFilter) url.Values {
 	}
 	return q
 }
+
+// PurgeProxy drops stored answers.
+func (c *Client) PurgeProxy(ctx context.Context, what string) (wire.PurgeResult, error) {
+	return call[wire.PurgeResult](ctx, c, request{method: http.MethodPost, path: "/proxy/purge", body: wire.PurgeRequest{What: what}})
+}

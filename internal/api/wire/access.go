@@ -55,3 +55,13 @@ type ProxyRow struct {
 	P95      float64 `json:"p95_ms"`
 	P99      float64 `json:"p99_ms"`
 }
+
+// PurgeRequest says which stored answers are dropped.
+type PurgeRequest struct {
+	What string `json:"what,omitempty" doc:"An address, a glob of addresses with * in it, or tag:NAME; empty is everything." maxLength:"8192"`
+}
+
+// PurgeResult is how many were dropped.
+type PurgeResult struct {
+	Dropped int `json:"dropped"`
+}

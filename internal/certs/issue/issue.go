@@ -189,7 +189,7 @@ func (c *conversation) directory(ctx context.Context) order.Result {
 	if err != nil {
 		return c.watch.explain(err)
 	}
-	res := order.Result{Terms: d.Terms, NeedsEAB: d.ExternalAccountRequired}
+	res := order.Result{Terms: d.Terms, NeedsEAB: d.ExternalAccountRequired, Issuers: d.CAA}
 	for name := range d.Profiles {
 		res.Profiles = append(res.Profiles, string(name))
 	}

@@ -120,6 +120,8 @@ type Result struct {
 	// Terms, Profiles and NeedsEAB are what a Directory job found.
 	Terms    string   `json:"terms,omitempty"`
 	Profiles []string `json:"profiles,omitempty"`
+	// Issuers are what CAA records call the CA.
+	Issuers  []string `json:"issuers,omitempty"`
 	NeedsEAB bool     `json:"needs_eab,omitempty"`
 	Staple   []byte   `json:"staple,omitempty"`
 	Records  []Record `json:"records,omitempty"`
@@ -135,14 +137,14 @@ func (r *Result) Check() error {
 	if len(r.Problem) > 64 || strings.Trim(r.Problem, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
 		return errors.New("the kind of problem is no word")
 	}
-	if len(r.Profiles) > 50 || len(r.Weak) > 20 || len(r.Staple) > 64<<10 || len(r.Records) > 10_000 {
+	if len(r.Profiles) > 50 || len(r.Issuers) > 20 || len(r.Weak) > 20 || len(r.Staple) > 64<<10 || len(r.Records) > 10_000 {
 		return errors.New("lists are out of bounds")
 	}
 	if !r.Start.IsZero() && (r.End.Before(r.Start) || r.End.Sub(r.Start) > 366*24*time.Hour) {
 		return errors.New("the window ends before it begins, or is longer than a year")
 	}
 	r.RetryAfter = min(max(r.RetryAfter, 0), 30*24*time.Hour)
-	for _, list := range [][]string{r.Profiles, r.Weak} {
+	for _, list := range [][]string{r.Profiles, r.Weak, r.Issuers} {
 		for i := range list {
 			list[i] = Clean(list[i])
 		}
