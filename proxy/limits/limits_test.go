@@ -413,6 +413,41 @@ func TestFloodBecomesAStrike(t *testing.T) {
 	}
 }
 
+// TestPenaltiesGrow: a client that sends the next request as soon as it has the answer to the last is held back at first, then
+// turned away, then struck; after a minute of quiet it is an honest client again.
+func TestPenaltiesGrow(t *testing.T) {
+	l, c := newLimiter(Options{})
+	r := l.Rules("a/", config(t, `{"requests":"10/s"}`))
+	first := map[string]int{}
+	strikes := 0
+	for i := range 300 {
+		var p Pass
+		v := l.Admit(&p, get(alice), nil, r)
+		what := "at once"
+		switch {
+		case v.Status == 429:
+			what = "limited"
+		case v.Wait > 0:
+			what = "later"
+		}
+		if _, seen := first[what]; !seen {
+			first[what] = i
+		}
+		if v.Strike {
+			strikes++
+		}
+		c.advance(v.Wait + time.Millisecond)
+		l.Done(&p)
+	}
+	if first["at once"] != 0 || first["later"] != 10 || first["limited"] != 10+maxHeld || strikes < 5 {
+		t.Errorf("got %v and %d strikes", first, strikes)
+	}
+	c.advance(61 * time.Second)
+	if ok, waited, limited, _ := tally(l, 21, get(alice), nil, r); ok != 10 || waited != 10 || limited != 1 {
+		t.Errorf("after a minute: got %d at once, %d later, %d limited", ok, waited, limited)
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	l, _ := newLimiter(Options{})
 	r := l.Rules("a/", config(t, `{"requests":"60/m burst 20","delay":"0s"}`))
