@@ -94,7 +94,7 @@ func NewServer(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
-	s.stores = stores{work: o.Work, known: map[string]*openStore{}}
+	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
 		conf.Dir = filepath.Join(o.Work, "buffer")

@@ -43,6 +43,9 @@ func (c *Config) Validate() error {
 	}
 	oneOf(&e, "http3", c.HTTP3)
 	oneOf(&e, "log_query", c.LogQuery)
+	if !slices.Contains([]string{"", "filter", "log", "strict", "off"}, c.Seccomp) {
+		e.Add("seccomp", "%q must be filter, log, strict or off", c.Seccomp)
+	}
 	c.Timeouts.validate(&e)
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)

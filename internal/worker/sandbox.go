@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -189,7 +190,7 @@ func allow(ruleset int, path string, ofFiles, ofFolders uint64) error {
 
 // confineWeb is confine and confineFiles for the proxy, which needs descriptors and memory by the load it has, serves files
 // below roots, and has one folder of its own.
-func confineWeb(roots []string, work string) (weak []string, err error) {
+func confineWeb(roots []string, work, calls string) (weak []string, err error) {
 	if err := lower(unix.RLIMIT_CORE, 0); err != nil {
 		return nil, fmt.Errorf("set resource limit: %w", err)
 	}
@@ -205,5 +206,9 @@ func confineWeb(roots []string, work string) (weak []string, err error) {
 		f.write = []string{work}
 	}
 	more, err := f.confine()
-	return append(weak, more...), err
+	if err != nil {
+		return nil, err
+	}
+	filter, err := confineCalls(calls)
+	return slices.Concat(weak, more, filter), err
 }

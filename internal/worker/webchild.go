@@ -33,6 +33,8 @@ type WebArgs struct {
 	// Work is a folder of its own, for the cache and for what does not fit into memory; its descriptor comes with it, as its
 	// path may lead through folders that the user cannot enter.
 	Work string
+	// Seccomp is what happens to system calls that are not expected: "filter", "log", "strict" or "off".
+	Seccomp string
 }
 
 // web is a proxy worker.
@@ -74,7 +76,7 @@ func (w *web) run() error {
 		}
 		work = "."
 	}
-	if w.weak, err = confineWeb(w.args.Roots, work); err != nil {
+	if w.weak, err = confineWeb(w.args.Roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
 	f := os.NewFile(fdControl, "control")

@@ -30,6 +30,8 @@ type WebConfig struct {
 	WorkDir string
 	Roots   []string
 	Version string
+	// Seccomp is the mode of the next worker; nil is "filter".
+	Seccomp func() string
 	// Args and Exe are as in Config; the kind of worker is added.
 	Args []string
 	Exe  string
@@ -40,6 +42,13 @@ type WebConfig struct {
 	// Strike takes what clients did, checked and no more often than strikeRate. It is hostile input all the same: a worker
 	// that was taken over can have anybody struck.
 	Strike func(context.Context, limits.Strike)
+}
+
+func (cfg WebConfig) seccomp() string {
+	if cfg.Seccomp == nil {
+		return "filter"
+	}
+	return cfg.Seccomp()
 }
 
 // WebProcess is a proxy worker that runs. Its methods may be called from many goroutines.
@@ -121,7 +130,7 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true
 	start := func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
-		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir)
+		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir, "--seccomp", cfg.seccomp())
 		cmd.Env = []string{"GOTRACEBACK=single", "TMPDIR=" + formsDir}
 		cmd.Dir = "/"
 		cmd.Stderr = os.Stderr
