@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -103,11 +105,13 @@ func TestFloodThroughTheProxyBans(t *testing.T) {
 		route := proxy.Route{Host: "a.test", Backend: b.URL, PlainHTTP: true}
 		route.Limits.RequestsPerMinute = 10
 		m.must(m.client.AddRoute(m.ctx, wire.Options{}, route, false))
-		attacker := netip.MustParseAddr("198.51.100.50")
+		m.must(m.client.Allow(m.ctx, wire.Options{}, wire.AllowRequest{Targets: []string{"198.51.100.60-198.51.100.62"}}))
+		attacker, owner := netip.MustParseAddr("198.51.100.50"), netip.MustParseAddr("198.51.100.61")
 		m.AddSource(m.T, m.Client1, attacker)
+		m.AddSource(m.T, m.Client1, owner)
 		statuses := map[int]int{}
-		flood := func() {
-			c, err := m.Client1.From(attacker).Stream(m.host(0, 80), time.Second)
+		flood := func(from netip.Addr) {
+			c, err := m.Client1.From(from).Stream(m.host(0, 80), time.Second)
 			if err != nil {
 				return
 			}
@@ -125,8 +129,15 @@ func TestFloodThroughTheProxyBans(t *testing.T) {
 				statuses[resp.StatusCode]++
 			}
 		}
+		// What is always allowed is not limited either, as soon as the proxy was told.
+		m.until("an always-allowed source is not limited", func() bool {
+			clear(statuses)
+			flood(owner)
+			return statuses[200] == 50
+		})
+		clear(statuses)
 		m.until("the flood is banned", func() bool {
-			flood()
+			flood(attacker)
 			bans, err := m.client.Bans(m.ctx)
 			return err == nil && len(bans) == 1 && bans[0].Reason == "http-limit"
 		})
@@ -134,5 +145,57 @@ func TestFloodThroughTheProxyBans(t *testing.T) {
 		if statuses[200] != 10 && statuses[200] != 11 || statuses[429] < 100 {
 			m.Errorf("got answers %v", statuses)
 		}
+	})
+}
+
+// Country data that the daemon read reaches the proxy, and what it is changed to as well.
+func TestCountriesReachTheProxy(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		b := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		m.Cleanup(b.Close)
+		m.kill(syscall.SIGTERM)
+		m.args = append(m.args, "--http", ":80")
+		data := filepath.Join(m.dir, "countries.csv")
+		m.write(data, "8.8.8.0,8.8.8.255,US\n2a00::,2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff,DE\n")
+		m.start()
+		m.must(m.client.AddRoute(m.ctx, wire.Options{}, proxy.Route{Host: "a.test", Backend: b.URL, PlainHTTP: true, Countries: &proxy.Countries{Allow: []string{"US"}}}, false))
+		doc, err := m.client.Document(m.ctx, 0, "yaml")
+		if err != nil {
+			m.Fatal(err)
+		}
+		with := strings.Replace(string(doc), "firewall:\n", "firewall:\n  geo_data:\n    - {path: "+data+", format: csv}\n", 1)
+		m.must(m.client.Apply(m.ctx, wire.Options{}, "document.yaml", []byte(with)))
+		if _, err := m.client.UpdateGeo(m.ctx); err != nil {
+			m.Fatal(err)
+		}
+		american, german := netip.MustParseAddr("8.8.8.50"), netip.MustParseAddr("2a00:1::50")
+		m.AddSource(m.T, m.Client1, american)
+		m.AddSource(m.T, m.Client1, german)
+		status := func(i int, from netip.Addr) int {
+			c, err := m.Client1.From(from).Stream(m.host(i, 80), 5*time.Second)
+			if err != nil {
+				m.Fatal(err)
+			}
+			defer c.Close()
+			fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				return 0
+			}
+			resp.Body.Close()
+			return resp.StatusCode
+		}
+		m.until("the proxy knows the country", func() bool { return status(0, american) == 200 })
+		if got := status(1, german); got != 403 {
+			m.Errorf("another country: got %d", got)
+		}
+		if got := status(0, netip.Addr{}); got != 403 {
+			m.Errorf("an unknown country: got %d", got)
+		}
+		m.write(data, "8.8.8.0,8.8.8.255,FR\n2a00::,2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff,US\n")
+		if _, err := m.client.UpdateGeo(m.ctx); err != nil {
+			m.Fatal(err)
+		}
+		m.until("the proxy knows the new countries", func() bool { return status(0, american) == 403 && status(1, german) == 200 })
 	})
 }
