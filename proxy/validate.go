@@ -208,6 +208,9 @@ func (r *Route) validateBackend(e *field.Errors) {
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
 	}
+	if r.Cache != nil && r.Auth != nil {
+		e.Add("cache", "does not go with auth: what is stored for one user would be shown to another; leave one of them out")
+	}
 	if r.Cache != nil {
 		e.Join("cache", r.Cache.Validate())
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/limits"
 )
 
 // WebConfig is how proxy workers are started and talked to.
@@ -38,6 +39,9 @@ type WebConfig struct {
 	// Certificate answers a worker that asks for a name, and Logs takes its records, lines of JSON. Both are hostile input.
 	Certificate func(ctx context.Context, name string) (WebPair, error)
 	Logs        func([]byte)
+	// Strike takes what clients did, checked and no more often than strikeRate. It is hostile input all the same: a worker
+	// that was taken over can have anybody struck.
+	Strike func(context.Context, limits.Strike)
 }
 
 func (cfg WebConfig) seccomp() string {
@@ -57,6 +61,7 @@ type WebProcess struct {
 	path string
 	link *link.Link
 	gone chan struct{}
+	took strikeTaker
 }
 
 // StartWeb starts a worker on sockets. It outlives this process: whoever comes next finds it by AdoptWeb.
@@ -99,6 +104,10 @@ func controlSocket(dir string) (string, *os.File, error) {
 	return path, f, err
 }
 
+// formsDir is where, in its own folder, a worker puts files that live as long as a request. Libraries take it for granted
+// that there is such a place.
+const formsDir = "forms"
+
 func spawnWeb(cfg WebConfig, control *os.File) error {
 	if cfg.Exe == "" {
 		cfg.Exe = "/proc/self/exe"
@@ -129,7 +138,7 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 	start := func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
 		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir, "--seccomp", cfg.seccomp())
-		cmd.Env = []string{"GOTRACEBACK=single"}
+		cmd.Env = []string{"GOTRACEBACK=single", "TMPDIR=" + formsDir}
 		cmd.Dir = "/"
 		cmd.Stderr = os.Stderr
 		cmd.ExtraFiles = files
@@ -206,6 +215,13 @@ func closeSockets(sockets []WebSocket) {
 
 // handle answers the worker.
 func (p *WebProcess) handle(ctx context.Context, method string, params json.RawMessage) (any, error) {
+	if method == webStrike {
+		x, ok, err := p.took.take(params, time.Now())
+		if ok && p.cfg.Strike != nil {
+			p.cfg.Strike(ctx, x)
+		}
+		return nil, err
+	}
 	if method != webCertificate {
 		return nil, errors.New("unknown method")
 	}
