@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,7 @@ func (s *Server) answer(w http.ResponseWriter, _ *http.Request, status int) {
 
 // stores are the caches. They outlive tables.
 type stores struct {
+	log   *slog.Logger
 	work  string // the folder for disk tiers; empty is none
 	mu    sync.Mutex
 	known map[string]*openStore
@@ -125,7 +127,7 @@ func (t *stores) open(c *Config, name string) (*cache.Store, error) {
 		}
 		s.Close()
 	}
-	s, err := cache.OpenStore(conf, cache.Options{})
+	s, err := cache.OpenStore(conf, cache.Options{Logger: t.log})
 	if err != nil {
 		return nil, fmt.Errorf("cache.store %q: %w", name, err)
 	}

@@ -42,6 +42,9 @@ type Config struct {
 	// the proxy.
 	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
 	ServerHeader string                       `json:"server_header,omitempty"`
+	// Seccomp is what happens to a system call of the proxy that is not expected: it fails ("filter", the default), is made and
+	// logged ("log"), or ends the process ("strict"); "off" is no filter. It holds from the next start of the worker on.
+	Seccomp string `json:"seccomp,omitempty"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }

@@ -95,7 +95,7 @@ func NewServer(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
-	s.stores = stores{work: o.Work, known: map[string]*openStore{}}
+	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
 		conf.Dir = filepath.Join(o.Work, "buffer")
@@ -251,6 +251,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	info.state = &state
 	switch state.NegotiatedProtocol {
 	case "h2":
+		handed.batch = &batch{}
 		s.hand2.give(t)
 	case acmeTLS:
 		t.Close() // the certificate was the answer

@@ -49,6 +49,9 @@ func (c *Config) Validate() error {
 	}
 	oneOf(&e, "http3", c.HTTP3)
 	oneOf(&e, "log_query", c.LogQuery)
+	if !slices.Contains([]string{"", "filter", "log", "strict", "off"}, c.Seccomp) {
+		e.Add("seccomp", "%q must be filter, log, strict or off", c.Seccomp)
+	}
 	c.Timeouts.validate(&e)
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)
@@ -218,6 +221,9 @@ func (r *Route) validateBackend(e *field.Errors) {
 	}
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
+	}
+	if r.Cache != nil && r.Auth != nil {
+		e.Add("cache", "does not go with auth: what is stored for one user would be shown to another; leave one of them out")
 	}
 	if r.Cache != nil {
 		e.Join("cache", r.Cache.Validate())

@@ -38,6 +38,7 @@ func newWebCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&args.Version, "release", "", "what the daemon that started it was")
 	f.StringVar(&roots, "roots", "", "folders below which files may be served, with colons between them")
+	f.StringVar(&args.Seccomp, "seccomp", "filter", "what happens to system calls that are not expected: filter, log, strict or off")
 	f.StringVar(&args.Work, "work", "", "folder of its own")
 	return c
 }

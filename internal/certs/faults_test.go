@@ -232,6 +232,55 @@ func TestClockJump(t *testing.T) {
 	h.wantSource("a.test", "acme:pebble")
 }
 
+// A certificate that cannot be stored is not ordered again and again.
+func TestFullDiskIsNoLoop(t *testing.T) {
+	w := newWorldWith(t, pebbletest.Config{GoodNonces: true})
+	b := newBetween(t, w.CA)
+	h := newHost(t, []string{"a.test"}, b.ca("pebble"))
+	w.serve(h)
+	if _, err := h.cfg.Store.db.Write.Exec(`CREATE TRIGGER full BEFORE INSERT ON certificates WHEN NEW.kind = 'acme' BEGIN SELECT RAISE(FAIL, 'no room'); END`); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		h.pass()
+	}
+	if n := b.times(newOrder); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+	if a := h.failure("a.test"); !strings.Contains(a.Reason, "cannot be stored") {
+		t.Errorf("got %+v", a)
+	}
+	h.wantSource("a.test", SelfSigned)
+	if _, err := h.cfg.Store.db.Write.Exec(`DROP TRIGGER full`); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.add(10 * time.Minute)
+	h.pass()
+	h.wantSource("a.test", "acme:pebble")
+}
+
+// With a clock that is two months ahead, what is issued is always due: it is not ordered all the time.
+func TestWrongClockIsNoLoop(t *testing.T) {
+	w := newWorldWith(t, pebbletest.Config{GoodNonces: true})
+	b := newBetween(t, w.CA)
+	h := newHost(t, []string{"a.test"}, b.ca("pebble"))
+	w.serve(h)
+	h.clock.add(70 * 24 * time.Hour)
+	for range 3 {
+		h.pass()
+	}
+	if n := b.times(newOrder); n != 1 {
+		t.Errorf("%d orders at once", n)
+	}
+	for range 24 {
+		h.clock.add(time.Hour)
+		h.pass()
+	}
+	if n := b.times(newOrder); n != 3 {
+		t.Errorf("%d orders within a day, want one each 12 hours", n)
+	}
+}
+
 // No CA hears of us before it may, nor of names that nobody wants.
 func TestNobodyIsAskedTooEarly(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -51,6 +51,7 @@ func (m *Manager) drop(ctx context.Context, c *Certificate) error {
 		delete(m.stored[c.Name], c.Kind())
 		delete(m.pairs, c.Fingerprint)
 		delete(m.staples, c.Fingerprint)
+		m.cfg.Health.Clear(revokedID(c.Name))
 	}
 	return nil
 }

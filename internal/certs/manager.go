@@ -265,6 +265,10 @@ func (m *Manager) nextOrder(s state.Certs, name string, now time.Time) (at time.
 	at = now
 	if c := m.stored[name][ACME]; c != nil && c.Covers(name) {
 		at = renewAt(c)
+		// A clock that is wrong, or a CA that is, must not lead to order after order.
+		if soonest := c.Created.Add(min(lookEvery, c.Expires.Sub(c.NotBefore)/10)); at.Before(soonest) && !c.Created.After(now.Add(skew)) {
+			at = soonest
+		}
 	}
 	// The first CA that may be asked counts.
 	var first time.Time
@@ -316,6 +320,7 @@ func (m *Manager) isWanted(name string) bool {
 	return m.wanted[name]
 }
 
+func revokedID(name string) string  { return "certificate-revoked:" + name }
 func failedID(name string) string   { return "certificate-failed:" + name }
 func expiringID(name string) string { return "certificate-expiring:" + name }
 

@@ -33,7 +33,13 @@ func (m *Manager) obtain(ctx context.Context, s state.Certs, name string, force 
 		}
 		c, res, err := m.orderFrom(ctx, s, ca, name)
 		if err == nil && ctx.Err() == nil {
-			return m.obtained(ctx, c, name)
+			if err = m.obtained(ctx, c, name); err == nil {
+				return nil
+			}
+			// The next CA would not help; that this one is asked again later does.
+			m.notObtained(ctx, ca, name, res, err)
+			m.complain(name)
+			return err
 		}
 		if ctx.Err() != nil {
 			return ctx.Err() // nobody's failure
@@ -50,14 +56,16 @@ func (m *Manager) obtain(ctx context.Context, s state.Certs, name string, force 
 
 func (m *Manager) obtained(ctx context.Context, c *issued, name string) error {
 	if err := m.put(ctx, c.cert, c.pair); err != nil {
-		m.cfg.Health.Set(health.Condition{ID: failedID(name), Severity: health.Critical, Message: "the new certificate of " + name + " cannot be stored: " + err.Error(), Remedy: "look at the disk"})
-		return err
+		return fmt.Errorf("it was issued, but cannot be stored: %w", err)
 	}
-	err := m.cfg.Store.ForgetAttempts(ctx, name)
+	if err := m.cfg.Store.ForgetAttempts(ctx, name); err != nil {
+		m.cfg.Log.Error("forget attempts", "name", name, "error", err)
+	}
 	m.mu.Lock()
 	delete(m.attempts, name)
 	m.mu.Unlock()
 	m.cfg.Health.Clear(failedID(name))
+	m.cfg.Health.Clear(revokedID(name))
 	m.cfg.Record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.CertificateIssued, Object: name, Outcome: activity.OK,
 		Message: fmt.Sprintf("by %s (%s), until %s", strings.TrimPrefix(c.cert.Source, ACME+":"), c.cert.Issuer, c.cert.Expires.UTC().Format(time.DateTime))})
 	// Its own is of no use any more, and would come back as a surprise.
@@ -65,9 +73,11 @@ func (m *Manager) obtained(ctx context.Context, c *issued, name string) error {
 	own := m.stored[name][SelfSigned]
 	m.mu.Unlock()
 	if own != nil {
-		err = errors.Join(err, m.drop(ctx, own))
+		if err := m.drop(ctx, own); err != nil {
+			m.cfg.Log.Error("remove certificate", "name", name, "error", err)
+		}
 	}
-	return err
+	return nil
 }
 
 // issued is a certificate that was checked, with its key.

@@ -51,22 +51,26 @@ func (m *Manager) askWindow(ctx context.Context, s state.Certs, c *Certificate) 
 		if err != nil || res.Error != "" {
 			return orElse(err, res.Error)
 		}
-		w := Window{Start: res.Start, End: res.End}
-		m.mu.Lock()
-		have := m.stored[c.Name][ACME]
-		same := have == nil || have.Fingerprint != c.Fingerprint || have.Window.Start.Equal(w.Start) && have.Window.End.Equal(w.End)
-		if !same {
-			next := *have // readers hold the old one
-			next.Window = w
-			m.stored[c.Name][ACME] = &next
-		}
-		m.mu.Unlock()
-		if same {
-			return nil
-		}
-		return m.cfg.Store.SetWindow(ctx, c.Name, w)
+		return m.setWindow(ctx, c, Window{Start: res.Start, End: res.End})
 	}
 	return nil
+}
+
+// setWindow remembers when a certificate should be renewed, if it is still the one in question.
+func (m *Manager) setWindow(ctx context.Context, c *Certificate, w Window) error {
+	m.mu.Lock()
+	have := m.stored[c.Name][ACME]
+	same := have == nil || have.Fingerprint != c.Fingerprint || have.Window.Start.Equal(w.Start) && have.Window.End.Equal(w.End)
+	if !same {
+		next := *have // readers hold the old one
+		next.Window = w
+		m.stored[c.Name][ACME] = &next
+	}
+	m.mu.Unlock()
+	if same {
+		return nil
+	}
+	return m.cfg.Store.SetWindow(ctx, c.Name, w)
 }
 
 func (m *Manager) askStaple(ctx context.Context, c *Certificate) error {
@@ -87,10 +91,15 @@ func (m *Manager) askStaple(ctx context.Context, c *Certificate) error {
 		return fmt.Errorf("answer of the responder: %s", order.Clean(err.Error()))
 	}
 	if answer.Status == ocsp.Revoked {
-		m.cfg.Health.Set(health.Condition{ID: "certificate-revoked:" + c.Name, Severity: health.Critical, Message: "the certificate of " + c.Name + " is revoked by its CA", Remedy: "platformctl certs renew " + c.Name})
-		return nil
+		remedy := "it is replaced by itself; or now: platformctl certs renew " + c.Name
+		if c.Kind() == Imported {
+			remedy = "import its successor: platformctl certs import " + c.Name + " CERT KEY"
+		}
+		m.cfg.Health.Set(health.Condition{ID: revokedID(c.Name), Severity: health.Critical, Message: "the certificate of " + c.Name + " is revoked by its CA", Remedy: remedy})
+		now := m.cfg.Now()
+		return m.setWindow(ctx, c, Window{Start: now.Add(-time.Second), End: now})
 	}
-	m.cfg.Health.Clear("certificate-revoked:" + c.Name)
+	m.cfg.Health.Clear(revokedID(c.Name))
 	m.mu.Lock()
 	m.staples[c.Fingerprint] = res.Staple
 	m.mu.Unlock()

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(Outbound(os.Stdin, os.Stdout, os.Stderr))
 		}
 		if os.Args[2] == "proxy" { // --release VERSION --roots A:B --work DIR
-			os.Exit(Web(WebArgs{Version: os.Args[4], Roots: filepath.SplitList(os.Args[6]), Work: os.Args[8]}, os.Stderr))
+			os.Exit(Web(WebArgs{Version: os.Args[4], Roots: filepath.SplitList(os.Args[6]), Work: os.Args[8], Seccomp: os.Args[10]}, os.Stderr))
 		}
 		os.Exit(misbehave(os.Args[2]))
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/waf/coraza"
 )
 
 // The descriptors of a proxy worker: it listens on the first for the daemon, and gets all others from it.
@@ -23,15 +24,18 @@ const (
 	fdControl = 3
 	fdWebExe  = 4
 	fdWork    = 5
+	fdRoots   = 6 // and those behind it; a root that was not there is closed
 )
 
 // WebArgs is what a proxy worker is told before it gives up everything.
 type WebArgs struct {
 	Version string
-	Roots   []string // folders below which files may be served
+	Roots   []string // folders below which files may be served; their descriptors come with them
 	// Work is a folder of its own, for the cache and for what does not fit into memory; its descriptor comes with it, as its
 	// path may lead through folders that the user cannot enter.
 	Work string
+	// Seccomp is what happens to system calls that are not expected: "filter", "log", "strict" or "off".
+	Seccomp string
 }
 
 // web is a proxy worker.
@@ -41,6 +45,8 @@ type web struct {
 	server *proxy.Server
 	certs  *webCerts
 	access *accessLog
+	struck *strikeTeller
+	lands  webCountries
 	weak   []string
 
 	mu      sync.Mutex
@@ -64,6 +70,12 @@ func Web(args WebArgs, stderr io.Writer) int {
 
 func (w *web) run() error {
 	var err error
+	var roots []int
+	for i := range w.args.Roots {
+		if _, err := unix.FcntlInt(uintptr(fdRoots+i), unix.F_GETFD, 0); err == nil {
+			roots = append(roots, fdRoots+i)
+		}
+	}
 	work := ""
 	if w.args.Work != "" {
 		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
@@ -71,26 +83,37 @@ func (w *web) run() error {
 		}
 		work = "."
 	}
-	if w.weak, err = confineWeb(w.args.Roots, work); err != nil {
+	if w.weak, err = confineWeb(roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
+	}
+	for _, fd := range roots {
+		unix.Close(fd)
 	}
 	f := os.NewFile(fdControl, "control")
 	control, err := net.FileListener(f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
-	w.access = newAccessLog()
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: work})
+	w.access, w.struck = newAccessLog(), newStrikeTeller()
+	if work != "" {
+		if err := os.MkdirAll(formsDir, 0o700); err != nil {
+			return fmt.Errorf("make folder %s: %w", formsDir, err)
+		}
+	}
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: work,
+		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir)})
 	if err != nil {
 		return err
 	}
 	go w.access.run(w.ended)
+	go w.struck.run(w.ended)
 	go w.control(control.(*net.UnixListener))
 	<-w.ended
 	return nil
 }
 
-// control takes one daemon after the other; a new one takes the place of the last.
+// control takes one daemon after the other; a new one takes the place of the last. One that only brings something is gone
+// again when that was taken.
 func (w *web) control(l *net.UnixListener) {
 	l.SetUnlinkOnClose(false)
 	end := func() {}
@@ -101,20 +124,32 @@ func (w *web) control(l *net.UnixListener) {
 			time.Sleep(time.Second)
 			continue
 		}
+		_, sockets, rest, err := greeted(c)
+		if err != nil {
+			w.log.Warn("greet the daemon", "error", err)
+			c.Close()
+			continue
+		}
+		if len(sockets) == 1 && sockets[0].Kind == parcelCountries {
+			if err = w.lands.take(sockets[0].File); err == nil {
+				err = greet(c, w.args.Version, nil)
+			}
+			if err != nil {
+				w.log.Warn("take country data", "error", err)
+			}
+			c.Close()
+			continue
+		}
 		end()
 		ctx, cancel := context.WithCancel(context.Background())
 		end = cancel
-		go w.daemon(ctx, c)
+		go w.daemon(ctx, c, sockets, rest)
 	}
 }
 
 // daemon talks to one daemon until one of them ends.
-func (w *web) daemon(ctx context.Context, c *net.UnixConn) {
-	_, sockets, rest, err := greeted(c)
-	if err == nil {
-		err = greet(c, w.args.Version, w.take(sockets))
-	}
-	if err != nil {
+func (w *web) daemon(ctx context.Context, c *net.UnixConn, sockets []WebSocket, rest []byte) {
+	if err := greet(c, w.args.Version, w.take(sockets)); err != nil {
 		w.log.Warn("greet the daemon", "error", err)
 		c.Close()
 		return
@@ -122,11 +157,13 @@ func (w *web) daemon(ctx context.Context, c *net.UnixConn) {
 	l := link.New(&prefixed{UnixConn: c, first: rest}, link.Config{MaxFrame: maxFromDaemon, Handle: w.handle})
 	w.certs.link.Store(l)
 	w.access.to(l)
+	w.struck.to(l)
 	if err := l.Run(ctx); err != nil {
 		w.log.Warn("listen to the daemon", "error", err)
 	}
 	w.certs.link.CompareAndSwap(l, nil)
 	w.access.forget(l)
+	w.struck.forget(l)
 }
 
 // take keeps the first sockets that come.
@@ -242,5 +279,5 @@ func (w *web) drain(d WebDrain) {
 func (w *web) status() WebStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
+	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), DroppedStrikes: w.struck.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
 }

@@ -23,6 +23,7 @@ const (
 	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
+	webStrike      = "strike"      // a note: limits.Strike
 )
 
 // Bounds of what passes over the link.
@@ -55,11 +56,13 @@ type WebDrain struct {
 
 // WebStatus is what a worker says of itself.
 type WebStatus struct {
-	Serving     bool             `json:"serving"`
-	Connections int64            `json:"connections"`
-	Dropped     int64            `json:"dropped_log_records"`
-	Weak        []string         `json:"weak,omitempty"`
-	Stats       proxy.Statistics `json:"stats"`
+	Serving     bool  `json:"serving"`
+	Connections int64 `json:"connections"`
+	Dropped     int64 `json:"dropped_log_records"`
+	// DroppedStrikes were too many, or came while there was no daemon.
+	DroppedStrikes int64            `json:"dropped_strikes"`
+	Weak           []string         `json:"weak,omitempty"`
+	Stats          proxy.Statistics `json:"stats"`
 }
 
 // load makes a certificate of a pair.

@@ -162,6 +162,8 @@ func (q *query) board(o *object, all []*object, waits int) (f *flight, again boo
 	}
 	patience := time.NewTimer(time.Duration(q.config.Wait))
 	defer patience.Stop()
+	q.store.waiting.Add(1)
+	defer q.store.waiting.Add(-1)
 	select {
 	case <-f.done:
 		if f.result == unreusable || f.result == unlucky {
@@ -190,6 +192,11 @@ func (q *query) hit(o *object, now time.Time, collapsed bool) error {
 
 // start begins a fetch for the store and, where there is one, a client.
 func (q *query) start(ctx context.Context, f *flight, o *object, client http.ResponseWriter, why string) *capture {
+	if ctx.Value(http.ServerContextKey) == nil {
+		// Without a server in its context httputil.ReverseProxy keeps it to itself that a body broke off, and a part would be
+		// stored as the whole. HTTP/3 requests have none.
+		ctx = context.WithValue(ctx, http.ServerContextKey, &http.Server{})
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	c := &capture{
 		cache: q.Cache, flight: f, asked: q.store.now(), ctx: ctx, cancel: cancel, header: http.Header{},

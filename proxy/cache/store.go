@@ -52,6 +52,7 @@ type Store struct {
 	joined  map[string]*flight
 
 	hits, misses, stored atomic.Uint64
+	waiting              atomic.Int64
 }
 
 // OpenStore makes a store; what a former process left on its disk is there again.
@@ -94,13 +95,14 @@ func (s *Store) Close() {
 // Stats are counters since the start, and what is held now.
 type Stats struct {
 	Hits, Misses, Stored       uint64
+	Waiting                    int64 // requests that wait for another to fetch the same
 	MemoryObjects, DiskObjects int
 	MemoryBytes, DiskBytes     int64
 }
 
 // Stats of the store at this moment.
 func (s *Store) Stats() Stats {
-	out := Stats{Hits: s.hits.Load(), Misses: s.misses.Load(), Stored: s.stored.Load()}
+	out := Stats{Hits: s.hits.Load(), Misses: s.misses.Load(), Stored: s.stored.Load(), Waiting: s.waiting.Load()}
 	out.MemoryObjects, out.MemoryBytes = s.memory.usage()
 	if s.disk != nil {
 		out.DiskObjects, out.DiskBytes = s.disk.usage()

@@ -17,7 +17,8 @@ type bucket struct {
 	concurrent uint32
 }
 
-// maxHeld is how many requests of one source are held back at once.
+// maxHeld is how many requests of one source are held back, at once and one after the other: a source that goes on for longer
+// than that without a pause is turned away instead.
 const maxHeld = 64
 
 func newBucket(l ratelimit.Limit, delay time.Duration) bucket {

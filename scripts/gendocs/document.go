@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +20,8 @@ type types map[string]*ast.TypeSpec
 func documentPage(root string) ([]byte, error) {
 	known, docs := types{}, map[string]string{}
 	values := map[string][]string{}
-	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit"} {
+	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit",
+		"proxy", "proxy/field", "proxy/static", "proxy/compress", "proxy/cache", "proxy/buffer", "proxy/limits", "proxy/waf", "proxy/upstream"} {
 		if err := known.read(filepath.Join(root, dir), docs, values); err != nil {
 			return nil, err
 		}
@@ -107,10 +109,10 @@ func (w *documentWriter) describe(name string) {
 		return
 	}
 	w.done[name] = true
-	pkg, short, _ := strings.Cut(name, ".")
+	pkg, _, _ := strings.Cut(name, ".")
 	list := w.types[name].Type.(*ast.StructType).Fields.List
 	names := fieldNames(list)
-	fmt.Fprintf(w.out, "\n## %s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", short, asWritten(w.docs[name], names))
+	fmt.Fprintf(w.out, "\n## %s\n\n%s\n\n| field | type | meaning |\n|---|---|---|\n", heading(name), asWritten(w.docs[name], names))
 	for _, f := range list {
 		if len(f.Names) != 1 || names[f.Names[0].Name] == "" {
 			continue
@@ -154,6 +156,8 @@ func (w *documentWriter) typeName(pkg string, e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.ArrayType:
 		return "list of " + w.typeName(pkg, e.Elt)
+	case *ast.StarExpr:
+		return w.typeName(pkg, e.X)
 	case *ast.MapType:
 		return "map of names to " + w.typeName(pkg, e.Value)
 	case *ast.SelectorExpr:
@@ -162,7 +166,7 @@ func (w *documentWriter) typeName(pkg string, e ast.Expr) string {
 		if w.types[pkg+"."+e.Name] != nil {
 			return w.named(pkg + "." + e.Name)
 		}
-		return map[string]string{"string": "text", "bool": "true or false", "int": "number"}[e.Name]
+		return map[string]string{"string": "text", "bool": "true or false", "int": "number", "int64": "number"}[e.Name]
 	}
 	return "?"
 }
@@ -170,7 +174,7 @@ func (w *documentWriter) typeName(pkg string, e ast.Expr) string {
 // written are the types that are one text in a document, whatever they are in the code.
 func written() map[string]string {
 	return map[string]string{
-		"ranges.Range": "address, prefix or FROM-TO", "firewall.PortRange": "port, or FIRST-LAST", "firewall.Duration": "duration, such as 12h",
+		"ranges.Range": "address, prefix or FROM-TO", "firewall.PortRange": "port, or FIRST-LAST", "firewall.Duration": "duration, such as 12h", "field.Duration": "duration, such as 30s",
 		"time.Time": "time, RFC 3339", "ratelimit.Limit": "limit, such as 5/10s",
 	}
 }
@@ -187,8 +191,17 @@ func (w *documentWriter) named(name string) string {
 		return strings.Join(w.values[name], ", ")
 	}
 	w.queue = append(w.queue, name)
-	_, short, _ := strings.Cut(name, ".")
-	return fmt.Sprintf("[%s](#%s)", short, strings.ToLower(short))
+	h := heading(name)
+	return fmt.Sprintf("[%s](#%s)", h, strings.ReplaceAll(strings.ToLower(h), " ", "-"))
+}
+
+// heading is what a type is called on the page: parts of the proxy call theirs alike, so the part's name comes first.
+func heading(name string) string {
+	pkg, short, _ := strings.Cut(name, ".")
+	if slices.Contains([]string{"static", "compress", "cache", "buffer", "limits", "waf", "upstream"}, pkg) {
+		return strings.ToUpper(pkg[:1]) + pkg[1:] + " " + short
+	}
+	return short
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

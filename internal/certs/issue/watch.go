@@ -167,7 +167,7 @@ func (w *watch) explain(err error) order.Result {
 		return res
 	}
 	kind := strings.TrimPrefix(w.problem.Type, namespace)
-	if strings.ContainsAny(kind, ":/") || len(kind) > 64 {
+	if !order.Word(kind) { // of another namespace, or nonsense: the text still says something
 		kind = ""
 	}
 	text := w.problem.Detail

@@ -134,7 +134,7 @@ const Unreachable = "unreachable"
 // Check bounds every field, whatever it says.
 func (r *Result) Check() error {
 	r.Error, r.Terms = Clean(r.Error), Clean(r.Terms)
-	if len(r.Problem) > 64 || strings.Trim(r.Problem, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
+	if !Word(r.Problem) {
 		return errors.New("the kind of problem is no word")
 	}
 	if len(r.Profiles) > 50 || len(r.Issuers) > 20 || len(r.Weak) > 20 || len(r.Staple) > 64<<10 || len(r.Records) > 10_000 {
@@ -155,6 +155,11 @@ func (r *Result) Check() error {
 		}
 	}
 	return nil
+}
+
+// Word reports whether s can be a kind of problem: at most 64 letters and digits.
+func Word(s string) bool {
+	return len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
 }
 
 // Clean makes text of others fit for a log or a message.

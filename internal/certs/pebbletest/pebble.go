@@ -64,6 +64,8 @@ type Config struct {
 	// Profiles are how long certificates are valid, by profile; nil is 90 days by the profile "default". Where nobody asks
 	// for a profile, Pebble takes any.
 	Profiles map[string]time.Duration
+	// GoodNonces has every nonce accepted, so that requests can be counted; else Pebble refuses some, as CAs do.
+	GoodNonces bool
 }
 
 // CA is a running Pebble.
@@ -121,6 +123,9 @@ func Start(t testing.TB, cfg Config) *CA {
 	ca.start = func() *exec.Cmd {
 		cmd := exec.Command(path, "-config", file, "-dnsserver", cfg.DNS, "-strict")
 		cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0")
+		if cfg.GoodNonces {
+			cmd.Env = append(cmd.Env, "PEBBLE_WFE_NONCEREJECT=0")
+		}
 		return cmd
 	}
 	ca.Restart()

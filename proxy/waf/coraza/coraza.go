@@ -34,7 +34,8 @@ type Loader struct {
 // maxEngines bounds how many are kept; a document with more different configurations makes them anew at each reload.
 const maxEngines = 8
 
-// New makes a Loader. Files of forms are written below dir while they are looked at.
+// New makes a Loader. Files of forms are written below dir while they are looked at. The engine insists on a folder for
+// temporary files besides, os.TempDir, that it can write to, and then writes nothing there.
 func New(dir string) *Loader { return &Loader{dir: dir, made: map[string]*rules{}} }
 
 // Load implements waf.Loader.

@@ -2,8 +2,7 @@ package certs
 
 import "sync"
 
-// Challenges is a Responder that keeps what is to be shown in memory, for whoever answers the CA. Its methods are safe for
-// concurrent use.
+// Challenges is a Responder in memory. Its methods are safe for concurrent use.
 type Challenges struct {
 	mu   sync.Mutex
 	http map[string]string
