@@ -471,10 +471,6 @@ func TestQueue(t *testing.T) {
 // A reload keeps the connections of servers that stay, and closes those of servers that go.
 func TestReloadKeepsConnections(t *testing.T) {
 	var opened, ended atomic.Int64
-	watch := func(b *backend) *backend {
-		b.Config.ConnState = nil
-		return b
-	}
 	a := &backend{name: "a"}
 	a.status.Store(200)
 	a.Server = httptest.NewUnstartedServer(a)
@@ -488,7 +484,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	}
 	a.Start()
 	t.Cleanup(a.Close)
-	b := watch(newBackend(t, "b"))
+	b := newBackend(t, "b")
 	r := newRig(t, Group{Servers: servers(a)})
 	r.count(2)
 	r.configure(Group{Servers: servers(a, b), Algorithm: LeastConn, SlowStart: field.Duration(time.Second)})
