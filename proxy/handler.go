@@ -41,6 +41,9 @@ func (s *Server) finish(x *exchange) {
 	if x.conn.guard != nil && isUpgrade(x.request.Header) && !x.hijacked {
 		x.conn.guard.end()
 	}
+	if x.body != nil {
+		x.received += x.body.taken.Load()
+	}
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
 	s.record(x)
@@ -86,7 +89,8 @@ func (s *Server) serve(x *exchange) {
 	}
 	cleanRequest(r.Header, x.trusted)
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
+		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: s.stall, length: r.ContentLength}
+		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)
 	}
 	if !s.authorized(x) || !s.inspected(x) {
 		return

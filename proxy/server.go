@@ -17,6 +17,7 @@ import (
 	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -93,7 +94,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
 	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
@@ -161,7 +162,11 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.build(&c))
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, s.build(&c, p))
 	if err != nil {
 		return err
 	}
@@ -173,14 +178,18 @@ func (s *Server) Configure(c Config) error {
 		return err
 	}
 	t.limit(s.limits)
-	old := s.table.Swap(t)
-	s.back.keep(t, old)
+	s.table.Store(t)
+	p.next.Apply()
 	return nil
 }
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	t, err := Compile(c, s.back.check)
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, p.handler)
 	if err != nil {
 		return err
 	}
@@ -335,6 +344,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.back.set.Close()
 	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
@@ -390,3 +400,14 @@ func (s *Server) report(a Access) {
 		s.cfg.Reporter.Access(a)
 	}
 }
+
+// orDefault is d, or what it is by default.
+func orDefault(d field.Duration, def time.Duration) time.Duration {
+	if d > 0 {
+		return time.Duration(d)
+	}
+	return def
+}
+
+// Upstreams says how the servers of all groups are.
+func (s *Server) Upstreams() []upstream.Status { return s.back.set.Status() }
