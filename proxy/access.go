@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // Access is one request, for the log.

@@ -8,16 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/platformd/platformd/proxy/buffer"
-	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
-	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
