@@ -12,7 +12,8 @@ import (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
-	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
+	// Field by field: a literal would lie on the stack first, which HTTP/2 grows anew for each request.
+	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server

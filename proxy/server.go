@@ -248,6 +248,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	info.state = &state
 	switch state.NegotiatedProtocol {
 	case "h2":
+		handed.batch = &batch{}
 		s.hand2.give(t)
 	case acmeTLS:
 		t.Close() // the certificate was the answer

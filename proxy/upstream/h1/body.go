@@ -38,7 +38,7 @@ const (
 )
 
 // settle takes a judged head as that of the answer (RFC 9112, section 6.3).
-func (c *conn) settle(head []byte, h answer) error {
+func (c *conn) settle(head []byte, h *answer) error {
 	into := c.req.Into
 	c.commit(head, into, h.connection)
 	c.resp = Response{Status: h.status, Major: 1, Minor: h.minor, Body: c, Length: h.length}

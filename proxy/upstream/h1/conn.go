@@ -43,6 +43,7 @@ type conn struct {
 	ctx      context.Context // an exchange is the life of a request
 	req      *Request
 	resp     Response
+	head     answer
 	fields   []span
 	stop     func() bool // of the watch over the client
 	answered bool

@@ -23,10 +23,10 @@ func (c *conn) readAnswer() error {
 		if err != nil {
 			return err
 		}
-		h, err := c.judge(head)
-		if err != nil {
+		if err := c.judge(head); err != nil {
 			return err
 		}
+		h := &c.head
 		switch {
 		case h.status == http.StatusSwitchingProtocols:
 			return c.switched(head, h)
@@ -99,11 +99,12 @@ type answer struct {
 }
 
 // judge reads all of a head, and refuses what could be read in two ways.
-func (c *conn) judge(head []byte) (answer, error) {
-	h := answer{length: -1}
+func (c *conn) judge(head []byte) error {
+	h := &c.head
+	*h = answer{length: -1, connection: h.connection[:0], trailer: h.trailer[:0]}
 	i := bytes.IndexByte(head, '\n')
 	if reason := h.statusLine(head[:i-1]); reason != "" {
-		return h, malformed(reason)
+		return malformed(reason)
 	}
 	c.fields = c.fields[:0]
 	lengths, encodings := 0, 0
@@ -113,16 +114,16 @@ func (c *conn) judge(head []byte) (answer, error) {
 			break
 		}
 		if len(c.fields) == maxFields {
-			return h, malformed("a head has too many fields")
+			return malformed("a head has too many fields")
 		}
 		line := head[at:end]
 		name, value, reason := wire.Field(line)
 		if reason != "" {
-			return h, malformed(reason)
+			return malformed(reason)
 		}
 		kept, reason := h.field(name, value, &lengths, &encodings)
 		if reason != "" {
-			return h, malformed(reason)
+			return malformed(reason)
 		}
 		if kept {
 			v := at + len(name) + 1
@@ -135,13 +136,13 @@ func (c *conn) judge(head []byte) (answer, error) {
 	}
 	switch {
 	case lengths > 0 && encodings > 0:
-		return h, malformed("there are both Content-Length and Transfer-Encoding")
+		return malformed("there are both Content-Length and Transfer-Encoding")
 	case lengths > 1 || encodings > 1:
-		return h, malformed("a field about its length is there twice")
+		return malformed("a field about its length is there twice")
 	case encodings > 0 && h.minor == 0:
-		return h, malformed("HTTP/1.0 has no Transfer-Encoding")
+		return malformed("HTTP/1.0 has no Transfer-Encoding")
 	}
-	return h, nil
+	return nil
 }
 
 // statusLine reads "HTTP/1.1 200 OK"; the reason may be missing, with its space.
@@ -261,7 +262,7 @@ func isOption(name []byte, options [][]byte) bool {
 }
 
 // switched is the answer 101.
-func (c *conn) switched(head []byte, h answer) error {
+func (c *conn) switched(head []byte, h *answer) error {
 	if c.req.Upgrade == "" || !bytes.EqualFold(h.upgrade, []byte(c.req.Upgrade)) || h.chunked || h.length > 0 {
 		return malformed("it changes to a protocol that was not asked for")
 	}
