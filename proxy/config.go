@@ -34,14 +34,16 @@ type Config struct {
 	// Exempt are addresses or CIDR that no limit, country policy and strike concerns. The firewall's always-allowed are
 	// exempt in any case.
 	Exempt []string `json:"exempt,omitempty"`
-	// ServerHeader is the Server header of every answer; without it there is none.
 	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
 	// the proxy.
-	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
-	ServerHeader string                       `json:"server_header,omitempty"`
+	CacheStores map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	// ServerHeader is the Server header of every answer; without it there is none.
+	ServerHeader string `json:"server_header,omitempty"`
 	// Seccomp is what happens to a system call of the proxy that is not expected: it fails ("filter", the default), is made and
 	// logged ("log"), or ends the process ("strict"); "off" is no filter. It holds from the next start of the worker on.
 	Seccomp string `json:"seccomp,omitempty"`
+	// Metrics is where counts can be read; by default nowhere.
+	Metrics Metrics `json:"metrics,omitzero"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }

@@ -82,7 +82,7 @@ func (w *web) run() error {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
 	w.access = newAccessLog()
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: work})
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work})
 	if err != nil {
 		return err
 	}
