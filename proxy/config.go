@@ -18,7 +18,8 @@ type Config struct {
 	Routes []Route `json:"routes,omitempty"`
 	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
 	Trusted []string `json:"trusted_proxies,omitempty"`
-	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header.
+	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header, version 1 or 2; those that do not
+	// are closed. It concerns TCP, not HTTP/3. From anybody else such a header is never believed.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away; EarlyData admits 0-RTT requests of methods that are safe to
 	// replay, over HTTP/3 only.

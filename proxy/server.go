@@ -227,15 +227,29 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 // serveConn shakes hands and passes the connection on to the server of its protocol.
 func (s *Server) serveConn(c net.Conn, secure bool) {
 	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
-	info := &conn{server: s, peer: peer.Addr(), port: local.Port()}
+	info := &conn{server: s, port: local.Port()}
 	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
+	table := s.table.Load()
+	within := orDefault(table.cfg.Timeouts.Header, defaultHeader)
+	if table.cfg.ProxyProtocol && table.trusted.has(peer.Addr()) {
+		s.wait(handed, true)
+		begun, client, err := announced(c, peer, within)
+		s.wait(handed, false)
+		if err != nil {
+			handed.Close()
+			s.cfg.Log.Debug("accept", "proxy", peer.Addr(), "error", err)
+			return
+		}
+		handed.Conn, peer = begun, client
+	}
+	info.peer = peer.Addr()
 	if !secure {
 		s.hand1.give(s.guarded(handed, handed))
 		return
 	}
 	s.wait(handed, true)
 	t := tls.Server(handed, s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	err := t.HandshakeContext(ctx)
 	cancel()
 	s.wait(handed, false)
