@@ -8,16 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/platformd/platformd/proxy/buffer"
-	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
-	"github.com/platformd/platformd/proxy/upstream"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -51,7 +49,9 @@ type Options struct {
 	Countries CountryOf
 	// WAF may be nil: then no route can have it.
 	WAF waf.Loader
-	Log *slog.Logger
+	// Dropped is how many records of the Reporter were lost; it may be nil.
+	Dropped func() int64
+	Log     *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
 	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
@@ -75,6 +75,8 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	counters counters
+	metrics  *metrics.Set
 	stores   stores
 	pool     *buffer.Pool
 	limits   *limits.Limiter
@@ -104,6 +106,7 @@ func NewServer(o Options) (*Server, error) {
 	if s.pool, err = buffer.NewPool(conf); err != nil {
 		return nil, err
 	}
+	s.metrics = metrics.New(s.samples)
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -178,6 +181,7 @@ func (s *Server) Configure(c Config) error {
 		return err
 	}
 	t.limit(s.limits)
+	t.count(s.metrics)
 	s.table.Store(t)
 	p.next.Apply()
 	return nil
@@ -220,6 +224,7 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 		pause = 0
 		if s.open.Add(1) > s.limit.Load() {
 			s.open.Add(-1)
+			s.counters.turnedAway.Add(1)
 			c.Close()
 			continue
 		}
@@ -230,25 +235,45 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 // serveConn shakes hands and passes the connection on to the server of its protocol.
 func (s *Server) serveConn(c net.Conn, secure bool) {
 	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
-	info := &conn{server: s, peer: peer.Addr(), port: local.Port()}
+	info := &conn{server: s, port: local.Port()}
 	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
+	table := s.table.Load()
+	within := orDefault(table.cfg.Timeouts.Header, defaultHeader)
+	if table.cfg.ProxyProtocol && table.trusted.has(peer.Addr()) {
+		s.wait(handed, true)
+		begun, client, err := announced(c, peer, within)
+		s.wait(handed, false)
+		if err != nil {
+			handed.Close()
+			s.cfg.Log.Debug("accept", "proxy", peer.Addr(), "error", err)
+			return
+		}
+		handed.Conn, peer = begun, client
+	}
+	info.peer = peer.Addr()
 	if !secure {
 		s.hand1.give(s.guarded(handed, handed))
 		return
 	}
 	s.wait(handed, true)
 	t := tls.Server(handed, s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	err := t.HandshakeContext(ctx)
 	cancel()
 	s.wait(handed, false)
 	if err != nil {
 		handed.Close()
+		s.counters.unshaken.Add(1)
 		s.cfg.Log.Debug("TLS handshake", "client", peer.Addr(), "error", err)
 		return
 	}
 	state := t.ConnectionState()
 	info.state = &state
+	if state.DidResume {
+		s.counters.resumed.Add(1)
+	} else {
+		s.counters.shaken.Add(1)
+	}
 	switch state.NegotiatedProtocol {
 	case "h2":
 		handed.batch = &batch{}
@@ -349,66 +374,3 @@ func (s *Server) Close() error {
 	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
 }
-
-// Access is one request, for the log.
-type Access struct {
-	Time     time.Time      `json:"time"`
-	ID       string         `json:"id,omitempty"`
-	Client   netip.Addr     `json:"client"`
-	Method   string         `json:"method,omitempty"`
-	Host     string         `json:"host,omitempty"`
-	Path     string         `json:"path,omitempty"`
-	Query    string         `json:"query,omitempty"`
-	Protocol string         `json:"protocol"`
-	TLS      string         `json:"tls,omitempty"`
-	Route    string         `json:"route,omitempty"`
-	Status   int            `json:"status"`
-	Received int64          `json:"received"`
-	Sent     int64          `json:"sent"`
-	Took     field.Duration `json:"took"`
-	Agent    string         `json:"agent,omitempty"`
-	Referer  string         `json:"referer,omitempty"`
-	// WAF are the rules of the firewall for applications that the request fell under.
-	WAF []int `json:"waf,omitempty"`
-	// Reason is why the proxy itself refused or failed.
-	Reason string `json:"reason,omitempty"`
-}
-
-// record reports an exchange.
-func (s *Server) record(x *exchange) {
-	s.stats.count(x.status, x.reason != "")
-	s.observe(x)
-	if s.cfg.Reporter == nil {
-		return
-	}
-	r := x.request
-	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
-		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
-	if x.table.cfg.LogQuery == On {
-		a.Query = r.URL.RawQuery
-	}
-	if x.route != nil {
-		a.Route = x.route.key
-	}
-	if x.conn.state != nil {
-		a.TLS = tls.VersionName(x.conn.state.Version)
-	}
-	s.report(a)
-}
-
-func (s *Server) report(a Access) {
-	if s.cfg.Reporter != nil {
-		s.cfg.Reporter.Access(a)
-	}
-}
-
-// orDefault is d, or what it is by default.
-func orDefault(d field.Duration, def time.Duration) time.Duration {
-	if d > 0 {
-		return time.Duration(d)
-	}
-	return def
-}
-
-// Upstreams says how the servers of all groups are.
-func (s *Server) Upstreams() []upstream.Status { return s.back.set.Status() }
