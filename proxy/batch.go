@@ -14,7 +14,8 @@ type batch struct {
 	mu      sync.Mutex
 	room    *sync.Cond // made when somebody waits
 	pending []byte
-	writing bool
+	coming  bool // a goroutine will look at pending
+	busy    bool // somebody writes
 	err     error
 }
 
@@ -29,31 +30,54 @@ var batches = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b
 func (b *batch) write(c net.Conn, p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for (len(b.pending) > maxPending || b.writing && len(p) >= direct) && b.err == nil {
+	for b.busy && b.err == nil && (len(p) >= direct || len(b.pending) > maxPending) {
 		b.wait()
 	}
 	if b.err != nil {
 		return 0, b.err
 	}
 	if len(p) >= direct {
-		// Nobody else writes now, and what is pending goes first; the server writes one frame after the other.
-		b.writing = true
-		b.mu.Unlock()
-		n, err := c.Write(p)
-		b.mu.Lock()
-		b.written(err)
-		b.writing = false
-		return n, err
+		b.out(c, p)
+		return len(p), b.err
 	}
 	if b.pending == nil {
 		b.pending = *batches.Get().(*[]byte)
 	}
 	b.pending = append(b.pending, p...)
-	if !b.writing {
-		b.writing = true
+	if !b.coming {
+		b.coming = true
 		go b.flush(c)
 	}
 	return len(p), nil
+}
+
+// out writes what is pending, and p behind it, in one system call. The lock is held, and nobody else writes.
+func (b *batch) out(c net.Conn, p []byte) {
+	first := b.pending
+	b.pending, b.busy = nil, true
+	b.mu.Unlock()
+	var err error
+	switch {
+	case len(first) == 0:
+		_, err = c.Write(p)
+	case len(p) == 0:
+		_, err = c.Write(first)
+	default:
+		both := net.Buffers{first, p}
+		_, err = both.WriteTo(c)
+	}
+	if cap(first) > 0 && cap(first) <= maxPending {
+		first = first[:0]
+		batches.Put(&first)
+	}
+	b.mu.Lock()
+	b.busy = false
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	if b.room != nil {
+		b.room.Broadcast()
+	}
 }
 
 func (b *batch) wait() {
@@ -63,45 +87,33 @@ func (b *batch) wait() {
 	b.room.Wait()
 }
 
-func (b *batch) written(err error) {
-	if err != nil && b.err == nil {
-		b.err = err
-	}
-	if b.room != nil {
-		b.room.Broadcast()
-	}
-}
-
 // flush writes until nothing is left.
 func (b *batch) flush(c net.Conn) {
 	runtime.Gosched() // others say now what they have to say
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.pending) > 0 && b.err == nil {
-		out := b.pending
-		b.pending = nil
-		b.mu.Unlock()
-		_, err := c.Write(out)
-		if cap(out) <= maxPending {
-			out = out[:0]
-			batches.Put(&out)
+		if b.busy {
+			b.wait()
+			continue
 		}
-		b.mu.Lock()
-		b.written(err)
+		b.out(c, nil)
 	}
-	b.writing = false
-	b.written(nil)
+	b.coming = false
+	if b.room != nil {
+		b.room.Broadcast()
+	}
 }
 
 // drain waits until all is written, but not long.
 func (b *batch) drain(c net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.writing {
+	if !b.coming && !b.busy {
 		return
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-	for b.writing {
+	for b.coming || b.busy {
 		b.wait()
 	}
 }
