@@ -213,3 +213,14 @@ func TestWebFirewallForApplications(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+func FuzzStrike(f *testing.F) {
+	f.Add([]byte(`{"client":"192.0.2.7","reason":"http-auth","detail":"GET a.test/x 401"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s strikeTaker
+		x, ok, err := s.take(data, time.Unix(1, 0))
+		if ok && (!x.Client.IsValid() || x.Client.Zone() != "" || x.Detail != clean(x.Detail) || err != nil) || !ok && x != (limits.Strike{}) {
+			t.Errorf("got %+v, %v, %v", x, ok, err)
+		}
+	})
+}
