@@ -19,9 +19,9 @@ import (
 const defaultStore = "default"
 
 // build makes the handler of a route for a configuration that is about to be used.
-func (s *Server) build(c *Config) Back {
+func (s *Server) build(c *Config, p *plan) Back {
 	return func(r *Route) (http.Handler, error) {
-		h, err := s.back.handler(r)
+		h, err := p.handler(r)
 		if err != nil {
 			return nil, err
 		}

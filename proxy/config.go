@@ -10,12 +10,15 @@ import (
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/static"
+	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
 type Config struct {
 	Routes []Route `json:"routes,omitempty"`
+	// Upstreams are groups of back ends, for routes that lead to "upstream:NAME".
+	Upstreams []upstream.Group `json:"upstreams,omitempty"`
 	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
 	Trusted []string `json:"trusted_proxies,omitempty"`
 	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header.
@@ -71,7 +74,7 @@ type Route struct {
 	Path  string `json:"path,omitempty"`
 	Exact bool   `json:"exact,omitempty"`
 	// Backend is where it goes: "http://127.0.0.1:8080", "https://192.0.2.7/app/", "h2c://127.0.0.1:50051",
-	// "file:///srv/www" or "redirect:https://www.example.org/".
+	// "upstream:NAME", "file:///srv/www" or "redirect:https://www.example.org/".
 	Backend  string   `json:"backend"`
 	SNIName  string   `json:"sni_name,omitempty"`
 	CA       string   `json:"ca,omitempty"`
@@ -132,6 +135,8 @@ type BackendTimeout struct {
 	Connect field.Duration `json:"connect,omitempty"` // default 10s
 	// Answer is from the end of the request to the head of the answer; default 60s.
 	Answer field.Duration `json:"answer,omitempty"`
+	// Stall is how long nothing of an answer, or of a request, may move; default 5m.
+	Stall field.Duration `json:"stall,omitempty"`
 }
 
 // Key names a route: its host and path, with "=" before an exact path.

@@ -138,12 +138,27 @@ type handedConn struct {
 	info *conn
 	gone func()
 	done atomic.Bool
+	// batch is set once the protocol is known to be HTTP/2.
+	batch *batch
+}
+
+// Write implements net.Conn.
+func (c *handedConn) Write(p []byte) (int, error) {
+	if c.batch != nil {
+		return c.batch.write(c.Conn, p)
+	}
+	return c.Conn.Write(p)
 }
 
 // Close closes the connection, and gives its place back.
 func (c *handedConn) Close() error {
-	if c.done.CompareAndSwap(false, true) && c.gone != nil {
-		c.gone()
+	if c.done.CompareAndSwap(false, true) {
+		if c.batch != nil {
+			c.batch.drain(c.Conn)
+		}
+		if c.gone != nil {
+			c.gone()
+		}
 	}
 	return c.Conn.Close()
 }

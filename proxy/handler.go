@@ -12,7 +12,8 @@ import (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
-	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
+	// Field by field: a literal would lie on the stack first, which HTTP/2 grows anew for each request.
+	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
@@ -40,6 +41,9 @@ func (s *Server) finish(x *exchange) {
 	}
 	if x.conn.guard != nil && isUpgrade(x.request.Header) && !x.hijacked {
 		x.conn.guard.end()
+	}
+	if x.body != nil {
+		x.received += x.body.taken.Load()
 	}
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
@@ -86,7 +90,8 @@ func (s *Server) serve(x *exchange) {
 	}
 	cleanRequest(r.Header, x.trusted)
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
+		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: s.stall, length: r.ContentLength}
+		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)
 	}
 	if !s.authorized(x) || !s.inspected(x) {
 		return

@@ -2,7 +2,8 @@ package proxy
 
 import (
 	"bytes"
-	"strconv"
+
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // framing is what a head says of what follows it.
@@ -32,29 +33,29 @@ func judgeHead(head []byte) (framing, string) {
 		if fields++; fields > maxFields {
 			return f, "a head has too many fields"
 		}
-		name, value, reason := judgeField(line)
+		name, value, reason := wire.Field(line)
 		if reason != "" {
 			return f, reason
 		}
 		switch {
-		case is(name, "content-length"):
+		case wire.Is(name, "content-length"):
 			lengths++
-			n, err := strconv.ParseUint(string(value), 10, 63)
-			if err != nil || value[0] == '+' {
+			n, ok := wire.Length(value)
+			if !ok {
 				return f, "Content-Length is not a number"
 			}
-			f.length = int64(n)
-		case is(name, "transfer-encoding"):
+			f.length = n
+		case wire.Is(name, "transfer-encoding"):
 			encodings++
-			if !is(value, "chunked") {
+			if !wire.Is(value, "chunked") {
 				return f, "Transfer-Encoding is not chunked"
 			}
-		case is(name, "host"):
+		case wire.Is(name, "host"):
 			hosts++
 			if len(authority) > 0 && !bytes.EqualFold(authority, value) {
 				return f, "Host and the target name different hosts"
 			}
-		case is(name, "upgrade"):
+		case wire.Is(name, "upgrade"):
 			upgrade = true
 		}
 	}
@@ -85,7 +86,7 @@ func judgeHead(head []byte) (framing, string) {
 func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, reason string) {
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
-	if !ok1 || !ok2 || !isToken(method) || len(target) == 0 {
+	if !ok1 || !ok2 || !wire.IsToken(method) || len(target) == 0 {
 		return false, nil, false, "the request line is not one"
 	}
 	for _, c := range target {
@@ -109,55 +110,4 @@ func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, re
 		}
 	}
 	return old, authority, string(method) == "CONNECT", ""
-}
-
-// judgeField reads a header line: a token, a colon, and a value without control characters (RFC 9112, section 5).
-func judgeField(line []byte) (name, value []byte, reason string) {
-	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, "a field is continued on another line"
-	}
-	name, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || !isToken(name) {
-		return nil, nil, "the name of a field is not a token"
-	}
-	value = bytes.Trim(value, " \t")
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, "a field has a control character in it"
-		}
-	}
-	return name, value, ""
-}
-
-// isToken is RFC 9110, section 5.6.2.
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !tokenChars[c] {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-var tokenChars = func() (t [256]bool) {
-	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
-		t[c] = true
-	}
-	return t
-}()
-
-// is compares with a word in lower case.
-func is(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
 }

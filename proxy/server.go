@@ -8,14 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/platformd/platformd/proxy/buffer"
-	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf"
 )
@@ -93,7 +91,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
 	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
@@ -161,7 +159,11 @@ func (s *Server) httpServer() *http.Server {
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.build(&c))
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, s.build(&c, p))
 	if err != nil {
 		return err
 	}
@@ -173,14 +175,18 @@ func (s *Server) Configure(c Config) error {
 		return err
 	}
 	t.limit(s.limits)
-	old := s.table.Swap(t)
-	s.back.keep(t, old)
+	s.table.Store(t)
+	p.next.Apply()
 	return nil
 }
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	t, err := Compile(c, s.back.check)
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, p.handler)
 	if err != nil {
 		return err
 	}
@@ -242,6 +248,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	info.state = &state
 	switch state.NegotiatedProtocol {
 	case "h2":
+		handed.batch = &batch{}
 		s.hand2.give(t)
 	case acmeTLS:
 		t.Close() // the certificate was the answer
@@ -335,58 +342,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.back.set.Close()
 	s.stores.close()
 	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
-}
-
-// Access is one request, for the log.
-type Access struct {
-	Time     time.Time      `json:"time"`
-	ID       string         `json:"id,omitempty"`
-	Client   netip.Addr     `json:"client"`
-	Method   string         `json:"method,omitempty"`
-	Host     string         `json:"host,omitempty"`
-	Path     string         `json:"path,omitempty"`
-	Query    string         `json:"query,omitempty"`
-	Protocol string         `json:"protocol"`
-	TLS      string         `json:"tls,omitempty"`
-	Route    string         `json:"route,omitempty"`
-	Status   int            `json:"status"`
-	Received int64          `json:"received"`
-	Sent     int64          `json:"sent"`
-	Took     field.Duration `json:"took"`
-	Agent    string         `json:"agent,omitempty"`
-	Referer  string         `json:"referer,omitempty"`
-	// WAF are the rules of the firewall for applications that the request fell under.
-	WAF []int `json:"waf,omitempty"`
-	// Reason is why the proxy itself refused or failed.
-	Reason string `json:"reason,omitempty"`
-}
-
-// record reports an exchange.
-func (s *Server) record(x *exchange) {
-	s.stats.count(x.status, x.reason != "")
-	s.observe(x)
-	if s.cfg.Reporter == nil {
-		return
-	}
-	r := x.request
-	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
-		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
-	if x.table.cfg.LogQuery == On {
-		a.Query = r.URL.RawQuery
-	}
-	if x.route != nil {
-		a.Route = x.route.key
-	}
-	if x.conn.state != nil {
-		a.TLS = tls.VersionName(x.conn.state.Version)
-	}
-	s.report(a)
-}
-
-func (s *Server) report(a Access) {
-	if s.cfg.Reporter != nil {
-		s.cfg.Reporter.Access(a)
-	}
 }

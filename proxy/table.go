@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
@@ -20,6 +19,7 @@ const (
 	backendURL
 	backendFiles
 	backendRedirect
+	backendGroup
 )
 
 // kind is what sort of back end a route has, and what it leads to.
@@ -32,6 +32,8 @@ func (r *Route) kind() (int, string) {
 		return backendFiles, strings.TrimPrefix(rest, "//")
 	case "redirect":
 		return backendRedirect, rest
+	case "upstream":
+		return backendGroup, rest
 	}
 	return backendNone, ""
 }
@@ -198,14 +200,6 @@ func canonical(names []string) []string {
 		out[i] = http.CanonicalHeaderKey(n)
 	}
 	return out
-}
-
-// orDefault is d, or what it is by default.
-func orDefault(d field.Duration, def time.Duration) time.Duration {
-	if d > 0 {
-		return time.Duration(d)
-	}
-	return def
 }
 
 // backendTarget is the URL of a back end that was validated.

@@ -24,12 +24,13 @@ const (
 	fdControl = 3
 	fdWebExe  = 4
 	fdWork    = 5
+	fdRoots   = 6 // and those behind it; a root that was not there is closed
 )
 
 // WebArgs is what a proxy worker is told before it gives up everything.
 type WebArgs struct {
 	Version string
-	Roots   []string // folders below which files may be served
+	Roots   []string // folders below which files may be served; their descriptors come with them
 	// Work is a folder of its own, for the cache and for what does not fit into memory; its descriptor comes with it, as its
 	// path may lead through folders that the user cannot enter.
 	Work string
@@ -69,6 +70,12 @@ func Web(args WebArgs, stderr io.Writer) int {
 
 func (w *web) run() error {
 	var err error
+	var roots []int
+	for i := range w.args.Roots {
+		if _, err := unix.FcntlInt(uintptr(fdRoots+i), unix.F_GETFD, 0); err == nil {
+			roots = append(roots, fdRoots+i)
+		}
+	}
 	work := ""
 	if w.args.Work != "" {
 		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
@@ -76,8 +83,11 @@ func (w *web) run() error {
 		}
 		work = "."
 	}
-	if w.weak, err = confineWeb(w.args.Roots, work, w.args.Seccomp); err != nil {
+	if w.weak, err = confineWeb(roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
+	}
+	for _, fd := range roots {
+		unix.Close(fd)
 	}
 	f := os.NewFile(fdControl, "control")
 	control, err := net.FileListener(f)

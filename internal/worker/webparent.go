@@ -117,14 +117,21 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 		return fmt.Errorf("open program: %w", err)
 	}
 	defer exe.Close()
-	files := []*os.File{control, exe}
+	files := []*os.File{control, exe, nil}
 	if cfg.WorkDir != "" {
 		work, err := os.Open(cfg.WorkDir)
 		if err != nil {
 			return fmt.Errorf("open the worker's folder: %w", err)
 		}
 		defer work.Close()
-		files = append(files, work)
+		files[2] = work
+	}
+	for _, root := range cfg.Roots {
+		f, err := os.Open(root) // nil where it is not there
+		if err == nil {
+			defer f.Close()
+		}
+		files = append(files, f)
 	}
 	attr, weak := (&Pool{cfg: Config{UID: cfg.UID, GID: cfg.GID}}).attributes(false)
 	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true

@@ -592,3 +592,26 @@ func TestNoAllocations(t *testing.T) {
 		t.Errorf("%v allocations for each request", n)
 	}
 }
+
+// Requests of many goroutines come with times that are out of order; together they get no more than one after the other.
+func TestTimesOutOfOrderEarnNothing(t *testing.T) {
+	b := newBucket(ratelimit.Limit{Rate: 5000, Per: time.Second}, 0)
+	origin := time.Unix(0, 0)
+	var tat moment
+	admitted := 0
+	const steps = 100_000
+	for i := range steps {
+		now := moment(i) * moment(10*time.Microsecond)
+		if i%2 == 1 {
+			now -= moment(500 * time.Microsecond) // it looked at the clock earlier
+		}
+		d := b.decide(tat, max(now, 0), origin)
+		tat = d.next
+		if d.admitted {
+			admitted++
+		}
+	}
+	if want := 5000 + 5000; admitted > want+1 || admitted < want-10 {
+		t.Errorf("a second and a burst: got %d, want about %d", admitted, want)
+	}
+}
