@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"net/http"
 	"strconv"
+	"strings"
 )
 
 // framing is what a head says of what follows it.
@@ -127,6 +129,23 @@ func judgeField(line []byte) (name, value []byte, reason string) {
 		}
 	}
 	return name, value, ""
+}
+
+// judgeStream is for HTTP/2 and HTTP/3 what judgeHead is for HTTP/1, where their servers let pass what they should not: a
+// second length, a Host that is not :authority, and a :path that names a host (RFC 9113, sections 8.1.1 and 8.3.1).
+func judgeStream(r *http.Request) string {
+	if len(r.Header["Content-Length"]) > 1 {
+		return "there is more than one Content-Length"
+	}
+	hosts := r.Header["Host"]
+	if len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host) {
+		return "Host and :authority name different hosts"
+	}
+	delete(r.Header, "Host")
+	if r.Method != http.MethodConnect && r.RequestURI != "*" && !strings.HasPrefix(r.RequestURI, "/") {
+		return "the target is no path"
+	}
+	return ""
 }
 
 // isToken is RFC 9110, section 5.6.2.
