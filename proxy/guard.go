@@ -80,6 +80,14 @@ func (c *guardConn) Read(p []byte) (int, error) {
 	return ok, nil
 }
 
+// CloseWrite ends this side alone: for the HTTP server, and for another protocol whose back end has said all.
+func (c *guardConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
 // end makes every later read the end of the connection.
 func (c *guardConn) end() { c.ended.Store(true) }
 

@@ -41,6 +41,9 @@ func (s *Server) finish(x *exchange) {
 	if x.conn.guard != nil && mayTunnel(x.request) && !x.hijacked {
 		x.conn.guard.end()
 	}
+	if x.hijacked {
+		s.tunnels.Add(-1)
+	}
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
 	s.record(x)
