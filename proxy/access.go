@@ -37,12 +37,14 @@ type Access struct {
 func (s *Server) record(x *exchange) {
 	s.stats.count(x.status, x.reason != "")
 	s.observe(x)
+	took := time.Since(x.start)
+	x.measure(took)
 	if s.cfg.Reporter == nil {
 		return
 	}
 	r := x.request
 	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
-		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
+		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(took), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
 	if x.table.cfg.LogQuery == On {
 		a.Query = r.URL.RawQuery
 	}

@@ -135,6 +135,17 @@ func (t *stores) open(c *Config, name string) (*cache.Store, error) {
 	return s, nil
 }
 
+// statistics are the counts of each store by its name.
+func (t *stores) statistics() map[string]cache.Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := map[string]cache.Stats{}
+	for name, s := range t.known {
+		out[name] = s.Stats()
+	}
+	return out
+}
+
 // close ends what stores do in the background.
 func (t *stores) close() {
 	t.mu.Lock()

@@ -21,7 +21,8 @@ type Config struct {
 	Upstreams []upstream.Group `json:"upstreams,omitempty"`
 	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
 	Trusted []string `json:"trusted_proxies,omitempty"`
-	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header.
+	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header, version 1 or 2; those that do not
+	// are closed. It concerns TCP, not HTTP/3. From anybody else such a header is never believed.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away; EarlyData admits 0-RTT requests of methods that are safe to
 	// replay, over HTTP/3 only.
@@ -37,14 +38,16 @@ type Config struct {
 	// Exempt are addresses or CIDR that no limit, country policy and strike concerns. The firewall's always-allowed are
 	// exempt in any case.
 	Exempt []string `json:"exempt,omitempty"`
-	// ServerHeader is the Server header of every answer; without it there is none.
 	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
 	// the proxy.
-	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
-	ServerHeader string                       `json:"server_header,omitempty"`
+	CacheStores map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	// ServerHeader is the Server header of every answer; without it there is none.
+	ServerHeader string `json:"server_header,omitempty"`
 	// Seccomp is what happens to a system call of the proxy that is not expected: it fails ("filter", the default), is made and
 	// logged ("log"), or ends the process ("strict"); "off" is no filter. It holds from the next start of the worker on.
 	Seccomp string `json:"seccomp,omitempty"`
+	// Metrics is where counts can be read; by default nowhere.
+	Metrics Metrics `json:"metrics,omitzero"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }

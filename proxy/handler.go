@@ -67,6 +67,10 @@ func (s *Server) serve(x *exchange) {
 		s.fail(x, status, reason)
 		return
 	}
+	if x.table.readsMetrics(x.path, x.client) && !x.conn.early() {
+		s.metrics.Handler().ServeHTTP(x, r)
+		return
+	}
 	if !s.within(x) {
 		return
 	}

@@ -29,6 +29,9 @@ func (s *Server) ServeQUIC(pc net.PacketConn) error {
 		IdleTimeout:    defaultIdle,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			state := c.ConnectionState().TLS
+			s.counters.quic.Add(1)
+			s.counters.quicOpen.Add(1)
+			context.AfterFunc(c.Context(), func() { s.counters.quicOpen.Add(-1) })
 			return withConn(ctx, &conn{server: s, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true, shaken: c.HandshakeComplete()})
 		},
 	}

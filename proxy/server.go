@@ -15,6 +15,7 @@ import (
 
 	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -48,7 +49,9 @@ type Options struct {
 	Countries CountryOf
 	// WAF may be nil: then no route can have it.
 	WAF waf.Loader
-	Log *slog.Logger
+	// Dropped is how many records of the Reporter were lost; it may be nil.
+	Dropped func() int64
+	Log     *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
 	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
@@ -72,6 +75,8 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	counters counters
+	metrics  *metrics.Set
 	stores   stores
 	pool     *buffer.Pool
 	limits   *limits.Limiter
@@ -101,6 +106,7 @@ func NewServer(o Options) (*Server, error) {
 	if s.pool, err = buffer.NewPool(conf); err != nil {
 		return nil, err
 	}
+	s.metrics = metrics.New(s.samples)
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
@@ -175,6 +181,7 @@ func (s *Server) Configure(c Config) error {
 		return err
 	}
 	t.limit(s.limits)
+	t.count(s.metrics)
 	s.table.Store(t)
 	p.next.Apply()
 	return nil
@@ -217,6 +224,7 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 		pause = 0
 		if s.open.Add(1) > s.limit.Load() {
 			s.open.Add(-1)
+			s.counters.turnedAway.Add(1)
 			c.Close()
 			continue
 		}
@@ -227,25 +235,45 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 // serveConn shakes hands and passes the connection on to the server of its protocol.
 func (s *Server) serveConn(c net.Conn, secure bool) {
 	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
-	info := &conn{server: s, peer: peer.Addr(), port: local.Port()}
+	info := &conn{server: s, port: local.Port()}
 	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
+	table := s.table.Load()
+	within := orDefault(table.cfg.Timeouts.Header, defaultHeader)
+	if table.cfg.ProxyProtocol && table.trusted.has(peer.Addr()) {
+		s.wait(handed, true)
+		begun, client, err := announced(c, peer, within)
+		s.wait(handed, false)
+		if err != nil {
+			handed.Close()
+			s.cfg.Log.Debug("accept", "proxy", peer.Addr(), "error", err)
+			return
+		}
+		handed.Conn, peer = begun, client
+	}
+	info.peer = peer.Addr()
 	if !secure {
 		s.hand1.give(s.guarded(handed, handed))
 		return
 	}
 	s.wait(handed, true)
 	t := tls.Server(handed, s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	err := t.HandshakeContext(ctx)
 	cancel()
 	s.wait(handed, false)
 	if err != nil {
 		handed.Close()
+		s.counters.unshaken.Add(1)
 		s.cfg.Log.Debug("TLS handshake", "client", peer.Addr(), "error", err)
 		return
 	}
 	state := t.ConnectionState()
 	info.state = &state
+	if state.DidResume {
+		s.counters.resumed.Add(1)
+	} else {
+		s.counters.shaken.Add(1)
+	}
 	switch state.NegotiatedProtocol {
 	case "h2":
 		handed.batch = &batch{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -44,7 +45,9 @@ type Table struct {
 	routes  []*route
 	trusted prefixList
 	exempt  prefixList
+	readers prefixList // of metrics
 	limits  *limits.Rules
+	counts  *metrics.Route // of requests without a route; nil where nothing is counted
 	cfg     Config
 }
 
@@ -65,6 +68,7 @@ type route struct {
 	insiders prefixList
 	nations  *nations
 	limits   *limits.Rules
+	counts   *metrics.Route
 	waf      waf.Engine
 	maxBody  int64
 	security securityHeaders
@@ -88,7 +92,7 @@ func Compile(c Config, back Back) (*Table, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt)}
+	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt), readers: parsePrefixes(c.Metrics.Allow)}
 	var e field.Errors
 	for i := range c.Routes {
 		r := &route{Route: c.Routes[i]}

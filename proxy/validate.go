@@ -53,6 +53,7 @@ func (c *Config) Validate() error {
 		e.Add("seccomp", "%q must be filter, log, strict or off", c.Seccomp)
 	}
 	c.Timeouts.validate(&e)
+	c.Metrics.validate(&e)
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)
 	}
