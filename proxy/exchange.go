@@ -152,6 +152,7 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	x.hijacked = true
+	x.conn.server.tunnels.Add(1)
 	delete(x.Header(), "Connection") // which said that no other protocol was agreed on
 	if x.status == 0 {
 		x.status = http.StatusSwitchingProtocols

@@ -82,7 +82,7 @@ func (c *guardConn) Read(p []byte) (int, error) {
 	return ok, nil
 }
 
-// CloseWrite lets the HTTP server end its side first.
+// CloseWrite ends this side alone: for the HTTP server, and for another protocol whose back end has said all.
 func (c *guardConn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

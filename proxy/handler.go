@@ -39,11 +39,14 @@ func (s *Server) finish(x *exchange) {
 	if x.status == 0 && !x.hijacked && !aborted {
 		x.WriteHeader(http.StatusOK)
 	}
-	if x.conn.guard != nil && isUpgrade(x.request.Header) && !x.hijacked {
+	if x.conn.guard != nil && mayTunnel(x.request) && !x.hijacked {
 		x.conn.guard.end()
 	}
 	if x.body != nil {
 		x.received += x.body.taken.Load()
+	}
+	if x.hijacked {
+		s.tunnels.Add(-1)
 	}
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
@@ -60,7 +63,7 @@ func (s *Server) serve(x *exchange) {
 	if s.draining.Load() && r.ProtoMajor == 1 {
 		x.Header()["Connection"] = closing
 	}
-	if x.conn.guard != nil && isUpgrade(r.Header) {
+	if x.conn.guard != nil && mayTunnel(r) {
 		x.Header()["Connection"] = closing // taken back where the protocol changes
 	}
 	if status, reason := x.identify(); status != 0 {
@@ -124,6 +127,11 @@ func (x *exchange) identify() (int, string) {
 			x.id = id[0]
 		}
 	}
+	if r.ProtoMajor > 1 {
+		if reason := judgeStream(r); reason != "" {
+			return http.StatusBadRequest, reason
+		}
+	}
 	var err error
 	if x.host, err = normalHost(r.Host); err != nil {
 		return http.StatusBadRequest, err.Error()
@@ -141,6 +149,9 @@ func (x *exchange) identify() (int, string) {
 		if err := setPath(r.URL, p); err != nil {
 			return http.StatusBadRequest, err.Error()
 		}
+	}
+	if err := judgeQuery(r.URL.RawQuery); err != nil {
+		return http.StatusBadRequest, err.Error()
 	}
 	x.route = x.table.find(x.host, x.path)
 	return 0, ""
@@ -208,6 +219,10 @@ func (s *Server) plain(x *exchange) bool {
 	x.WriteHeader(http.StatusMovedPermanently)
 	return false
 }
+
+// mayTunnel reports whether the guard takes what follows a request for another protocol: it looks at it no more, so that no
+// further request may come that way.
+func mayTunnel(r *http.Request) bool { return isUpgrade(r.Header) || r.Method == http.MethodConnect }
 
 // isUpgrade reports whether a request asks for another protocol.
 func isUpgrade(h http.Header) bool { return len(h["Upgrade"]) > 0 }

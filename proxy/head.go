@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"net/http"
+	"strings"
 
 	"github.com/platformd/platformd/proxy/wire"
 )
@@ -110,4 +112,21 @@ func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, re
 		}
 	}
 	return old, authority, string(method) == "CONNECT", ""
+}
+
+// judgeStream is for HTTP/2 and HTTP/3 what judgeHead is for HTTP/1, where their servers let pass what they should not: a
+// second length, a Host that is not :authority, and a :path that names a host (RFC 9113, sections 8.1.1 and 8.3.1).
+func judgeStream(r *http.Request) string {
+	if len(r.Header["Content-Length"]) > 1 {
+		return "there is more than one Content-Length"
+	}
+	hosts := r.Header["Host"]
+	if len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host) {
+		return "Host and :authority name different hosts"
+	}
+	delete(r.Header, "Host")
+	if r.Method != http.MethodConnect && r.RequestURI != "*" && !strings.HasPrefix(r.RequestURI, "/") {
+		return "the target is no path"
+	}
+	return ""
 }

@@ -10,6 +10,7 @@ var (
 	errPathForm    = errors.New("path does not begin with a slash")
 	errPathEscape  = errors.New("path has a bad percent-encoding")
 	errPathControl = errors.New("path has a control character in it")
+	errQuery       = errors.New("query has a space, a control character or a fragment in it")
 	errPathHidden  = errors.New("path has dot segments behind an encoded slash or a backslash")
 )
 
@@ -53,6 +54,17 @@ func normalPath(p string) (string, error) {
 		}
 	}
 	return "/" + strings.Join(out, "/"), nil
+}
+
+// judgeQuery refuses what would end the query for others. Over HTTP/2 and HTTP/3 a space arrives as it is, and would end the
+// target in the request line of a back end that speaks HTTP/1.1 (RFC 9113, section 10.3).
+func judgeQuery(q string) error {
+	for i := 0; i < len(q); i++ {
+		if c := q[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return errQuery
+		}
+	}
+	return nil
 }
 
 // plainPath reports whether a path is in its normal form already, for all that need not be looked at closely.

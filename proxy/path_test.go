@@ -104,3 +104,11 @@ func TestNormalHost(t *testing.T) {
 		}
 	}
 }
+
+func TestQuery(t *testing.T) {
+	for q, want := range map[string]bool{"": true, "a=b&c": true, "a%20b+c": true, "\"<>{}|\\^`\xc3\xa9": true, "a b": false, "a HTTP/1.1\r\nX: y": false, "a\tb": false, "a\x00": false, "a\x7f": false, "a#b": false} {
+		if got := judgeQuery(q) == nil; got != want {
+			t.Errorf("%q: got %v, want %v", q, got, want)
+		}
+	}
+}

@@ -461,3 +461,25 @@ func TestProtectionIsValidated(t *testing.T) {
 		}
 	}
 }
+
+// TestEarlyDataStrikesNobody: before the handshake is over an address may be borrowed.
+func TestEarlyDataStrikesNobody(t *testing.T) {
+	s := newSite(t, Config{})
+	var seen blotter
+	s.cfg.Strikes = &seen
+	shaken := make(chan struct{})
+	say := func() {
+		r := httptest.NewRequest("GET", "https://a.test/.env", nil)
+		c := &conn{server: s.Server, peer: netip.MustParseAddr("192.0.2.7"), quic: true, shaken: shaken}
+		s.ServeHTTP(httptest.NewRecorder(), r.WithContext(withConn(r.Context(), c)))
+	}
+	say()
+	if got := seen.all(); len(got) != 0 {
+		t.Errorf("early: got %+v", got)
+	}
+	close(shaken)
+	say()
+	if got := seen.all(); len(got) != 1 || got[0].Reason != limits.ReasonScan {
+		t.Errorf("after the handshake: got %+v", got)
+	}
+}

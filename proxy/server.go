@@ -82,6 +82,7 @@ type Server struct {
 	limits   *limits.Limiter
 	auth     *http.Transport
 	inspect  atomic.Int64 // bytes of bodies that are held for inspection
+	tunnels  atomic.Int64 // connections that speak another protocol by now
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -323,7 +324,7 @@ func (s *Server) httpsPort() string {
 	return ""
 }
 
-// Drain stops accepting and ends when every request is answered, or with ctx. Connections without a request are told to
+// Drain stops accepting and ends when every request is answered and every other protocol has ended, or with ctx. Connections without a request are told to
 // close with their next answer, and are closed when idle is over.
 func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 	s.draining.Store(true)
@@ -350,7 +351,15 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 				done = true
 			}
 		}
-		g <- s.h1.Shutdown(ctx)
+		err := s.h1.Shutdown(ctx)
+		for err == nil && s.tunnels.Load() > 0 { // of which Shutdown knows nothing
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		g <- err
 	}()
 	var errs []error
 	for range 3 {

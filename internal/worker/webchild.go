@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -99,6 +100,7 @@ func (w *web) run() error {
 		if err := os.MkdirAll(formsDir, 0o700); err != nil {
 			return fmt.Errorf("make folder %s: %w", formsDir, err)
 		}
+		sweepForms(time.Now().Add(-time.Hour))
 	}
 	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work,
 		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir)})
@@ -110,6 +112,16 @@ func (w *web) run() error {
 	go w.control(control.(*net.UnixListener))
 	<-w.ended
 	return nil
+}
+
+// sweepForms removes what workers that were killed have left; one that still drains may have files that are younger.
+func sweepForms(before time.Time) {
+	entries, _ := os.ReadDir(formsDir)
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.ModTime().Before(before) {
+			_ = os.Remove(filepath.Join(formsDir, e.Name()))
+		}
+	}
 }
 
 // control takes one daemon after the other; a new one takes the place of the last. One that only brings something is gone

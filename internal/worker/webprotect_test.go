@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +174,10 @@ func TestWebCountries(t *testing.T) {
 // TestWebFirewallForApplications: the engine and its rules work without privileges and without a file system.
 func TestWebFirewallForApplications(t *testing.T) {
 	s := newWebSite(t)
+	forms := filepath.Join(s.cfg.WorkDir, formsDir)
+	if err := errors.Join(os.Mkdir(forms, 0o700), os.WriteFile(forms+"/crzmp1", nil, 0o600), os.Chtimes(forms+"/crzmp1", time.Unix(1, 0), time.Unix(1, 0)), os.Chown(forms, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
 	p := s.start(backend(t).URL)
 	if err := p.Configure(t.Context(), proxy.Config{Routes: []proxy.Route{{Host: "a.test", Backend: backend(t).URL, WAF: &waf.Config{}}}}); err != nil {
 		t.Fatal(err)
@@ -209,7 +215,18 @@ func TestWebFirewallForApplications(t *testing.T) {
 			t.Errorf("%s %q: got %d, want %d", tt.uri, tt.body, resp.StatusCode, tt.want)
 		}
 	}
-	if left, err := os.ReadDir(s.cfg.WorkDir + "/forms"); err != nil || len(left) != 0 {
+	if left, err := os.ReadDir(forms); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+func FuzzStrike(f *testing.F) {
+	f.Add([]byte(`{"client":"192.0.2.7","reason":"http-auth","detail":"GET a.test/x 401"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var s strikeTaker
+		x, ok, err := s.take(data, time.Unix(1, 0))
+		if ok && (!x.Client.IsValid() || x.Client.Zone() != "" || x.Detail != clean(x.Detail) || err != nil) || !ok && x != (limits.Strike{}) {
+			t.Errorf("got %+v, %v, %v", x, ok, err)
+		}
+	})
 }
