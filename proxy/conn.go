@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync/atomic"
 )
 
@@ -138,10 +140,25 @@ type handedConn struct {
 	info *conn
 	gone func()
 	done atomic.Bool
+	// stalled is set when the other side has stopped taking what is written.
+	stalled atomic.Bool
 }
 
-// Close closes the connection, and gives its place back.
+// Write implements net.Conn.
+func (c *handedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stalled.Store(true)
+	}
+	return n, err
+}
+
+// Close closes the connection, and gives its place back. What a client did not take in time is thrown away: the kernel would
+// keep it for as long as the client takes a byte now and then.
 func (c *handedConn) Close() error {
+	if t, ok := c.Conn.(*net.TCPConn); ok && c.stalled.Load() {
+		_ = t.SetLinger(0) // where it fails, the kernel goes on by itself
+	}
 	if c.done.CompareAndSwap(false, true) && c.gone != nil {
 		c.gone()
 	}

@@ -162,7 +162,7 @@ func (x *exchange) pace() {
 		return
 	}
 	x.paced = now
-	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(now.Add(x.conn.server.stall))
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(now.Add(x.stallTime()))
 }
 
 // minRate is how many bytes a second a client has to send of a body, once the stall time is used up.
@@ -185,8 +185,8 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	if now.Sub(b.moved) > time.Second {
 		b.moved = now
 		earned := time.Duration(b.x.received/minRate) * time.Second
-		end := b.since.Add(b.x.conn.server.stall + earned)
-		if last := now.Add(b.x.conn.server.stall); last.Before(end) {
+		end := b.since.Add(b.x.stallTime() + earned)
+		if last := now.Add(b.x.stallTime()); last.Before(end) {
 			end = last // what was earned is no credit for a long pause
 		}
 		_ = http.NewResponseController(b.x.ResponseWriter).SetReadDeadline(end)
