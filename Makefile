@@ -72,9 +72,10 @@ check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation
 test: root-needed deps build ## install what is missing and run every test, kernel tests included
 	$(GO) test -p 2 -count=1 -timeout 25m ./...
 
-test-long: root-needed deps build ## fuzz every target for FUZZTIME, then look for leaks LEAKRUNS times
+test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges of the proxy their time
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
 	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
+	PLATFORMD_LONG=1 $(GO) test -p 1 -count=1 -timeout 30m ./internal/judges
 
 bench: root-needed build ## print the benchmark tables with peers in the same run, and write docs/benchmarks.md
 	@scripts/deps.sh bench

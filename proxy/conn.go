@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync/atomic"
 )
 
@@ -140,17 +142,25 @@ type handedConn struct {
 	done atomic.Bool
 	// batch is set once the protocol is known to be HTTP/2.
 	batch *batch
+	// stalled is set when the other side has stopped taking what is written.
+	stalled atomic.Bool
 }
 
 // Write implements net.Conn.
-func (c *handedConn) Write(p []byte) (int, error) {
+func (c *handedConn) Write(b []byte) (int, error) {
+	write := c.Conn.Write
 	if c.batch != nil {
-		return c.batch.write(c.Conn, p)
+		write = func(b []byte) (int, error) { return c.batch.write(c.Conn, b) }
 	}
-	return c.Conn.Write(p)
+	n, err := write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stalled.Store(true)
+	}
+	return n, err
 }
 
-// Close closes the connection, and gives its place back.
+// Close closes the connection, and gives its place back. What a client did not take in time is thrown away: the kernel would
+// keep it for as long as the client takes a byte now and then.
 func (c *handedConn) Close() error {
 	if c.done.CompareAndSwap(false, true) {
 		if c.batch != nil {
@@ -159,6 +169,9 @@ func (c *handedConn) Close() error {
 		if c.gone != nil {
 			c.gone()
 		}
+	}
+	if t, ok := c.Conn.(*net.TCPConn); ok && c.stalled.Load() {
+		_ = t.SetLinger(0) // where it fails, the kernel goes on by itself
 	}
 	return c.Conn.Close()
 }

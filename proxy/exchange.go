@@ -170,7 +170,7 @@ func (x *exchange) pace() {
 		return
 	}
 	x.paced = now
-	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(now.Add(x.conn.server.stall))
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(now.Add(x.stallTime()))
 }
 
 // minRate is how many bytes a second a client has to send of a body, once the stall time is used up.

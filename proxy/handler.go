@@ -97,7 +97,7 @@ func (s *Server) serve(x *exchange) {
 	}
 	cleanRequest(r.Header, x.trusted)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: s.stall, length: r.ContentLength}
+		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: x.stallTime(), length: r.ContentLength}
 		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)
 	}
 	if !s.authorized(x) || !s.inspected(x) {

@@ -65,9 +65,7 @@ type Server struct {
 	draining atomic.Bool
 	stall    time.Duration
 	tls      *tls.Config
-	h1, h2   *http.Server
-	hand1    *handoff
-	hand2    *handoff
+	front    atomic.Pointer[front]
 	open     atomic.Int64
 	limit    atomic.Int64
 	alt      atomic.Pointer[[]string]
@@ -85,6 +83,7 @@ type Server struct {
 	tunnels  atomic.Int64 // connections that speak another protocol by now
 
 	mu        sync.Mutex
+	fronts    map[Timeout]*front
 	listeners []net.Listener
 	waiting   map[net.Conn]struct{} // in the handshake
 }
@@ -97,7 +96,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, fronts: map[Timeout]*front{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
 	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
@@ -110,19 +109,13 @@ func NewServer(o Options) (*Server, error) {
 	s.metrics = metrics.New(s.samples)
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
-	s.hand1, s.hand2 = newHandoff(nil), newHandoff(nil)
-	s.h1, s.h2 = s.httpServer(), s.httpServer()
-	s.h2.Protocols.SetHTTP1(false)
-	s.h2.Protocols.SetHTTP2(true)
-	s.h1.Protocols.SetHTTP1(true)
 	t, err := Compile(Config{}, nil)
 	if err != nil {
 		return nil, err
 	}
 	t.limit(s.limits)
 	s.table.Store(t)
-	go s.serveHanded(s.h1, s.hand1)
-	go s.serveHanded(s.h2, s.hand2)
+	s.face(Timeout{})
 	return s, nil
 }
 
@@ -132,36 +125,6 @@ const (
 	defaultStall       = 30 * time.Second
 	defaultConnections = 20_000
 )
-
-func (s *Server) serveHanded(h *http.Server, l net.Listener) {
-	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		s.cfg.Log.Error("serve", "error", err)
-	}
-}
-
-func (s *Server) httpServer() *http.Server {
-	return &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: defaultHeader,
-		IdleTimeout:       defaultIdle,
-		MaxHeaderBytes:    maxHead,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-		Protocols:         new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250, MaxReadFrameSize: 16 << 10, WriteByteTimeout: defaultStall, SendPingTimeout: time.Minute, PingTimeout: 15 * time.Second,
-			MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20,
-		},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if t, ok := c.(*tls.Conn); ok {
-				c = t.NetConn()
-			}
-			if h, ok := c.(*handedConn); ok {
-				return withConn(ctx, h.info)
-			}
-			return ctx
-		},
-	}
-}
 
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
@@ -183,6 +146,7 @@ func (s *Server) Configure(c Config) error {
 	}
 	t.limit(s.limits)
 	t.count(s.metrics)
+	s.face(c.Timeouts)
 	s.table.Store(t)
 	p.next.Apply()
 	return nil
@@ -253,7 +217,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	}
 	info.peer = peer.Addr()
 	if !secure {
-		s.hand1.give(s.guarded(handed, handed))
+		s.front.Load().hand1.give(s.guarded(handed, handed))
 		return
 	}
 	s.wait(handed, true)
@@ -278,11 +242,11 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	switch state.NegotiatedProtocol {
 	case "h2":
 		handed.batch = &batch{}
-		s.hand2.give(t)
+		s.front.Load().hand2.give(t)
 	case acmeTLS:
 		t.Close() // the certificate was the answer
 	default:
-		s.hand1.give(s.guarded(t, handed))
+		s.front.Load().hand1.give(s.guarded(t, handed))
 	}
 }
 
@@ -335,7 +299,7 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 	s.mu.Unlock()
 	g := make(chan error, 3)
 	go func() { g <- s.quic.drain(ctx) }()
-	go func() { g <- s.h2.Shutdown(ctx) }()
+	go func() { g <- s.each(func(f *front) error { return f.h2.Shutdown(ctx) }) }()
 	go func() {
 		// A client may be sending on a connection that is idle here; closing it now would lose that request.
 		wait := time.NewTimer(idle)
@@ -351,7 +315,7 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 				done = true
 			}
 		}
-		err := s.h1.Shutdown(ctx)
+		err := s.each(func(f *front) error { return f.h1.Shutdown(ctx) })
 		for err == nil && s.tunnels.Load() > 0 { // of which Shutdown knows nothing
 			select {
 			case <-tick.C:
@@ -381,5 +345,5 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.back.set.Close()
 	s.stores.close()
-	return errors.Join(s.h1.Close(), s.h2.Close(), s.quic.close())
+	return errors.Join(s.each(func(f *front) error { return errors.Join(f.h1.Close(), f.h2.Close()) }), s.quic.close())
 }

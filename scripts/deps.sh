@@ -32,6 +32,18 @@ test | bench)
     want docker.io dockerd
     want nodejs node # runs http-cache-tests
     want npm npm     # and brings it
+    # What the proxy is held up to: servers behind it, clients in front of it, and attackers.
+    want nginx-light nginx
+    want apache2-bin apache2
+    want gunicorn gunicorn
+    want curl curl
+    want wget wget
+    want nghttp2-client h2load
+    want ngtcp2-client gtlsclient
+    want chromium chromium
+    want slowhttptest slowhttptest
+    want testssl.sh testssl
+    want bsdextrautils hexdump # testssl.sh needs it
     if [ "$1" = bench ]; then
         want firewalld firewalld
         want dbus dbus-daemon # firewalld is started with a bus of its own
@@ -96,6 +108,7 @@ if [ -d /run/systemd/system ]; then
         openssh-server) services="ssh.service ssh.socket" ;;
         rsyslog) services="rsyslog.service syslog.socket" ;;
         knot) services=knot.service ;;
+        nginx-light) services=nginx.service ;;
         firewalld) services=firewalld.service ;;
         nginx-light) services=nginx.service ;;
         haproxy) services=haproxy.service ;;

@@ -185,7 +185,7 @@ func exists(path string) bool {
 // freePort is a port of loopback that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l := listen(t)
+	l := listen(t, "127.0.0.1:0")
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port

@@ -58,6 +58,12 @@ var names = []string{"a.test", "b.test", "localhost"}
 
 func newSite(t *testing.T, c proxy.Config) *site {
 	t.Helper()
+	return siteOn(t, c, listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0"))
+}
+
+// siteOn is newSite on given sockets.
+func siteOn(t *testing.T, c proxy.Config, secure, plain net.Listener) *site {
+	t.Helper()
 	s := &site{T: t, pool: x509.NewCertPool()}
 	s.certify()
 	var err error
@@ -67,7 +73,6 @@ func newSite(t *testing.T, c proxy.Config) *site {
 	if err := s.Configure(c); err != nil {
 		t.Fatal(err)
 	}
-	secure, plain := listen(t), listen(t)
 	s.https, s.http = secure.Addr().String(), plain.Addr().String()
 	udp, err := net.ListenPacket("udp", s.https)
 	if err != nil {
@@ -80,9 +85,9 @@ func newSite(t *testing.T, c proxy.Config) *site {
 	return s
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t *testing.T, addr string) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +190,7 @@ func (s *site) client(http2 bool) *http.Client {
 // serve runs a back end of this process and gives its address.
 func serve(t *testing.T, h http.Handler) string {
 	t.Helper()
-	l := listen(t)
+	l := listen(t, "127.0.0.1:0")
 	b := &http.Server{Handler: h}
 	go b.Serve(l)
 	t.Cleanup(func() { b.Close() })

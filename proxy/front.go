@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// front is the HTTP servers for one set of timeouts, which they read only when they begin. A connection stays with the one
+// that it came to.
+type front struct {
+	h1, h2       *http.Server
+	hand1, hand2 *handoff
+}
+
+// face gives new connections to the servers with these timeouts. There is one front for each set that there was.
+func (s *Server) face(t Timeout) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.fronts[t]
+	if f == nil {
+		f = &front{s.httpServer(t), s.httpServer(t), newHandoff(nil), newHandoff(nil)}
+		f.h1.Protocols.SetHTTP1(true)
+		f.h2.Protocols.SetHTTP2(true)
+		s.fronts[t] = f
+		go s.serveHanded(f.h1, f.hand1)
+		go s.serveHanded(f.h2, f.hand2)
+	}
+	s.front.Store(f)
+}
+
+// each does something with every front.
+func (s *Server) each(do func(*front) error) error {
+	s.mu.Lock()
+	fronts := slices.Collect(maps.Values(s.fronts))
+	s.mu.Unlock()
+	ch := make(chan error, len(fronts))
+	for _, f := range fronts {
+		go func() { ch <- do(f) }()
+	}
+	var errs []error
+	for range fronts {
+		errs = append(errs, <-ch)
+	}
+	return errors.Join(errs...)
+}
+
+// stallTime is how long a body or an answer of an exchange may make no progress.
+func (x *exchange) stallTime() time.Duration {
+	return orDefault(x.table.cfg.Timeouts.Stall, x.conn.server.stall)
+}
+
+func (s *Server) serveHanded(h *http.Server, l net.Listener) {
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		s.cfg.Log.Error("serve", "error", err)
+	}
+}
+
+func (s *Server) httpServer(t Timeout) *http.Server {
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: orDefault(t.Header, defaultHeader),
+		IdleTimeout:       orDefault(t.Idle, defaultIdle),
+		MaxHeaderBytes:    maxHead,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250, MaxReadFrameSize: 16 << 10, WriteByteTimeout: orDefault(t.Stall, defaultStall), SendPingTimeout: time.Minute, PingTimeout: 15 * time.Second,
+			MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20,
+		},
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if t, ok := c.(*tls.Conn); ok {
+				c = t.NetConn()
+			}
+			if h, ok := c.(*handedConn); ok {
+				return withConn(ctx, h.info)
+			}
+			return ctx
+		},
+	}
+}
