@@ -89,6 +89,9 @@ func (s *Server) serve(x *exchange) {
 		return
 	}
 	cleanRequest(r.Header, x.trusted)
+	if !s.certified(x) {
+		return
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,7 +25,7 @@ func (s *Server) ServeQUIC(pc net.PacketConn) error {
 	port := addressOf(pc.LocalAddr()).Port()
 	h3 := &http3.Server{
 		Handler:        s,
-		TLSConfig:      http3.ConfigureTLSConfig(s.tls),
+		TLSConfig:      http3.ConfigureTLSConfig(s.quicTLS()),
 		MaxHeaderBytes: maxHead,
 		IdleTimeout:    defaultIdle,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
@@ -32,7 +33,11 @@ func (s *Server) ServeQUIC(pc net.PacketConn) error {
 			s.counters.quic.Add(1)
 			s.counters.quicOpen.Add(1)
 			context.AfterFunc(c.Context(), func() { s.counters.quicOpen.Add(-1) })
-			return withConn(ctx, &conn{server: s, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true, shaken: c.HandshakeComplete()})
+			fresh := func() *tls.ConnectionState {
+				state := c.ConnectionState().TLS
+				return &state
+			}
+			return withConn(ctx, &conn{server: s, fresh: fresh, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true, shaken: c.HandshakeComplete()})
 		},
 	}
 	t := &quic.Transport{Conn: pc}

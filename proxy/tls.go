@@ -23,7 +23,7 @@ func (s *Server) tlsConfig() *tls.Config {
 		GetCertificate: s.certificate,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			if !slices.Contains(hello.SupportedProtos, acmeTLS) {
-				return nil, nil
+				return s.configFor(hello), nil
 			}
 			c := s.cfg.Certificates.Challenge(hello.ServerName)
 			if c == nil {
@@ -32,6 +32,20 @@ func (s *Server) tlsConfig() *tls.Config {
 			return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{acmeTLS}, Certificates: []tls.Certificate{*c}}, nil
 		},
 	}
+}
+
+// quicTLS is TLS for HTTP/3, which works with a copy of what it is given: each handshake gets a copy of what is valid then.
+func (s *Server) quicTLS() *tls.Config {
+	c := s.tls.Clone()
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if one := s.configFor(hello); one != nil {
+			return one, nil
+		}
+		one := s.tls.Clone()
+		one.GetConfigForClient = nil
+		return one, nil
+	}
+	return c
 }
 
 // certificate picks by the name in the hello, in its normal form.
