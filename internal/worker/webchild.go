@@ -16,6 +16,7 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/handover"
 )
 
 // The descriptors of a proxy worker: it listens on the first for the daemon, and gets all others from it.
@@ -47,6 +48,7 @@ type web struct {
 
 	mu      sync.Mutex
 	sockets []WebSocket // kept to hand them on
+	keys    proxy.Keys  // kept to hand them on
 	serving bool
 	ended   chan struct{}
 }
@@ -66,12 +68,18 @@ func Web(args WebArgs, stderr io.Writer) int {
 
 func (w *web) run() error {
 	var err error
+	var relay *handover.Relay
 	work := ""
 	if w.args.Work != "" {
 		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
 			return fmt.Errorf("enter %s: %w", w.args.Work, err)
 		}
 		work = "."
+		// The sandbox lets no socket be bound.
+		if relay, err = handover.Open(work); err != nil {
+			return err
+		}
+		defer relay.Close()
 	}
 	if w.weak, err = confineWeb(w.args.Roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
@@ -82,7 +90,7 @@ func (w *web) run() error {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
 	w.access = newAccessLog()
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work})
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work, Handover: relay})
 	if err != nil {
 		return err
 	}
@@ -184,6 +192,22 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 			return nil, err
 		}
 		return w.server.Purge(what)
+	case webKeys:
+		var k proxy.Keys
+		if err := json.Unmarshal(params, &k); err != nil {
+			return nil, errors.New("what came are no keys") // the cause may quote them
+		}
+		if err := w.server.SetKeys(k); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.keys = k
+		return nil, nil
+	case webOldKeys:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.keys, nil
 	case webStatus:
 		return w.status(), nil
 	}
@@ -204,7 +228,11 @@ func (w *web) serve() error {
 			if err != nil {
 				return fmt.Errorf("take socket %s: %w", s.Addr, err)
 			}
-			go w.report(s, func() error { return w.server.ServeQUIC(pc) })
+			serve, err := w.server.ListenQUIC(pc)
+			if err != nil {
+				return err
+			}
+			go w.report(s, serve)
 			continue
 		}
 		l, err := net.FileListener(s.File)
