@@ -94,6 +94,8 @@ type Route struct {
 	// Auth asks another server about each request (forward auth); WAF looks for attacks in it.
 	Auth *Auth       `json:"auth,omitempty"`
 	WAF  *waf.Config `json:"waf,omitempty"`
+	// ClientAuth asks clients for a certificate.
+	ClientAuth *ClientAuth `json:"client_auth,omitempty"`
 	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
 	MaxBody   int64 `json:"max_body,omitempty"`
 	MaxHeader int   `json:"max_header,omitempty"`

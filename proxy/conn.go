@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 )
 
@@ -19,7 +20,11 @@ type conn struct {
 	state  *tls.ConnectionState
 	guard  *guardConn // of HTTP/1
 	quic   bool
-	shaken <-chan struct{} // of QUIC: closed when the handshake is over; nil for others
+	fresh  func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
+	shaken <-chan struct{}             // of QUIC: closed when the handshake is over; nil for others
+
+	mu    sync.Mutex
+	shown shown
 }
 
 // early reports whether the client may not have shown yet that it can be reached at its address: with 0-RTT of QUIC a request

@@ -96,6 +96,9 @@ func (s *Server) serve(x *exchange) {
 		return
 	}
 	cleanRequest(r.Header, x.trusted)
+	if !s.certified(x) {
+		return
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: x.stallTime(), length: r.ContentLength}
 		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)

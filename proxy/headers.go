@@ -17,7 +17,7 @@ func claims(name string) bool {
 		"Fastly-Client-Ip", "X-Original-Url", "X-Original-Host", "X-Rewrite-Url", "X-Request-Id", "Front-End-Https", "Via":
 		return true
 	}
-	return false
+	return certHeader(name)
 }
 
 // cleanRequest removes from the head of a request what must not reach a back end: what the client claims of itself, names

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/proxy/buffer"
+	"github.com/platformd/platformd/proxy/handover"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
@@ -54,6 +55,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
+	// Handover shares the UDP socket of HTTP/3 with the process before this one and with the next; it may be nil.
+	Handover *handover.Relay
 	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
 	Work string
 }
@@ -66,6 +69,7 @@ type Server struct {
 	stall    time.Duration
 	tls      *tls.Config
 	front    atomic.Pointer[front]
+	keys     atomic.Pointer[keys]
 	open     atomic.Int64
 	limit    atomic.Int64
 	alt      atomic.Pointer[[]string]
@@ -298,7 +302,7 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 	}
 	s.mu.Unlock()
 	g := make(chan error, 3)
-	go func() { g <- s.quic.drain(ctx) }()
+	go func() { g <- s.quic.drain(ctx, s.cfg.Handover) }()
 	go func() { g <- s.each(func(f *front) error { return f.h2.Shutdown(ctx) }) }()
 	go func() {
 		// A client may be sending on a connection that is idle here; closing it now would lose that request.

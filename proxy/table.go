@@ -48,6 +48,7 @@ type Table struct {
 	readers prefixList // of metrics
 	limits  *limits.Rules
 	counts  *metrics.Route // of requests without a route; nil where nothing is counted
+	asks    bool           // a host asks clients for certificates
 	cfg     Config
 }
 
@@ -55,6 +56,8 @@ type Table struct {
 type paths struct {
 	exact  map[string]*route
 	prefix map[string]*route // without a slash at the end; "" is the route for everything
+	asking *asking           // of clients in their handshake; nil is nothing
+	open   bool              // a route of it needs no certificate
 }
 
 // route is a Route, ready to serve.
@@ -67,6 +70,7 @@ type route struct {
 	deny     prefixList
 	insiders prefixList
 	nations  *nations
+	clients  *clients // who has to show a certificate; nil is nobody
 	limits   *limits.Rules
 	counts   *metrics.Route
 	waf      waf.Engine
@@ -115,6 +119,7 @@ func Compile(c Config, back Back) (*Table, error) {
 			p.prefix[r.prefix] = r
 		}
 	}
+	t.ask()
 	return t, e.Err()
 }
 
@@ -122,6 +127,7 @@ func (r *route) compile() {
 	r.key = r.Key()
 	r.prefix = strings.TrimSuffix(r.path(), "/")
 	r.allow, r.deny, r.insiders = parsePrefixes(r.Allow), parsePrefixes(r.Deny), parsePrefixes(r.MaintenanceAllow)
+	r.clients = r.ClientAuth.compile()
 	r.nations = r.Countries.compile()
 	if len(r.Methods) > 0 {
 		r.methods = map[string]bool{}

@@ -43,6 +43,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	c.validateStores(&e)
+	c.validateClients(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
 	if c.ProxyProtocol && len(c.Trusted) == 0 {
 		e.Add("proxy_protocol", "needs trusted_proxies: without them anybody could claim any address")
@@ -132,6 +133,9 @@ func (r *Route) Validate() error {
 	}
 	if r.Auth != nil {
 		e.Join("auth", r.Auth.Validate())
+	}
+	if r.ClientAuth != nil {
+		e.Join("client_auth", r.ClientAuth.Validate())
 	}
 	if r.WAF != nil {
 		e.Join("waf", r.WAF.Validate())

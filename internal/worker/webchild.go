@@ -17,6 +17,7 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/handover"
 	"github.com/platformd/platformd/proxy/waf/coraza"
 )
 
@@ -52,6 +53,7 @@ type web struct {
 
 	mu      sync.Mutex
 	sockets []WebSocket // kept to hand them on
+	keys    proxy.Keys  // kept to hand them on
 	serving bool
 	ended   chan struct{}
 }
@@ -77,12 +79,18 @@ func (w *web) run() error {
 			roots = append(roots, fdRoots+i)
 		}
 	}
+	var relay *handover.Relay
 	work := ""
 	if w.args.Work != "" {
 		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
 			return fmt.Errorf("enter %s: %w", w.args.Work, err)
 		}
 		work = "."
+		// The sandbox lets no socket be bound.
+		if relay, err = handover.Open(work); err != nil {
+			return err
+		}
+		defer relay.Close()
 	}
 	if w.weak, err = confineWeb(roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
@@ -103,7 +111,7 @@ func (w *web) run() error {
 		sweepForms(time.Now().Add(-time.Hour))
 	}
 	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work,
-		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir)})
+		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
 	if err != nil {
 		return err
 	}
@@ -231,6 +239,22 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 			return nil, err
 		}
 		return w.server.Purge(what)
+	case webKeys:
+		var k proxy.Keys
+		if err := json.Unmarshal(params, &k); err != nil {
+			return nil, errors.New("what came are no keys") // the cause may quote them
+		}
+		if err := w.server.SetKeys(k); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.keys = k
+		return nil, nil
+	case webOldKeys:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.keys, nil
 	case webStatus:
 		return w.status(), nil
 	}
@@ -251,7 +275,11 @@ func (w *web) serve() error {
 			if err != nil {
 				return fmt.Errorf("take socket %s: %w", s.Addr, err)
 			}
-			go w.report(s, func() error { return w.server.ServeQUIC(pc) })
+			serve, err := w.server.ListenQUIC(pc)
+			if err != nil {
+				return err
+			}
+			go w.report(s, serve)
 			continue
 		}
 		l, err := net.FileListener(s.File)

@@ -255,6 +255,18 @@ func (p *WebProcess) Refresh(ctx context.Context, names []string) error {
 	return p.link.Ask(ctx, webRefresh, names, nil)
 }
 
+// SetKeys gives the worker the secrets that workers share.
+func (p *WebProcess) SetKeys(ctx context.Context, k proxy.Keys) error {
+	return p.link.Ask(ctx, webKeys, k, nil)
+}
+
+// Keys are those that the worker was given last.
+func (p *WebProcess) Keys(ctx context.Context) (proxy.Keys, error) {
+	var k proxy.Keys
+	err := p.link.Ask(ctx, webOldKeys, nil, &k)
+	return k, err
+}
+
 // Status asks the worker how it is.
 func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
 	var s WebStatus

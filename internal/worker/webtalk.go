@@ -21,6 +21,8 @@ const (
 	webDrain      = "drain"      // WebDrain; answered at once
 	webStatus     = "status"     // answered with WebStatus
 	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
+	webKeys       = "keys"       // proxy.Keys
+	webOldKeys    = "old-keys"   // answered with the proxy.Keys that came last: a daemon keeps them in memory alone, and so does the next
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
 	webStrike      = "strike"      // a note: limits.Strike
