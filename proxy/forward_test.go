@@ -362,7 +362,7 @@ func TestSlowBackends(t *testing.T) {
 	s.journal.find(t, func(a Access) bool { return a.Path == "/stall" && strings.Contains(a.Reason, "timeout") })
 }
 
-// A space in a query, which HTTP/2 lets through, would end the request line of HTTP/1.1.
+// A space in a query would end the request line of HTTP/1.1. (h1.TestBadRequests is the same for the client to back ends.)
 func TestTargetsThatAreNotOne(t *testing.T) {
 	b := mirror(t)
 	s := newSite(t, Config{Routes: []Route{{Host: "a.test", Backend: b.URL}}})
