@@ -41,11 +41,10 @@ func judgeHead(head []byte) (framing, string) {
 		switch {
 		case is(name, "content-length"):
 			lengths++
-			n, err := strconv.ParseUint(string(value), 10, 63)
-			if err != nil || value[0] == '+' {
+			if !isLength(string(value)) {
 				return f, "Content-Length is not a number"
 			}
-			f.length = int64(n)
+			f.length, _ = strconv.ParseInt(string(value), 10, 64)
 		case is(name, "transfer-encoding"):
 			encodings++
 			if !is(value, "chunked") {
@@ -134,8 +133,12 @@ func judgeField(line []byte) (name, value []byte, reason string) {
 // judgeStream is for HTTP/2 and HTTP/3 what judgeHead is for HTTP/1, where their servers let pass what they should not: a
 // second length, a Host that is not :authority, and a :path that names a host (RFC 9113, sections 8.1.1 and 8.3.1).
 func judgeStream(r *http.Request) string {
-	if len(r.Header["Content-Length"]) > 1 {
+	lengths := r.Header["Content-Length"]
+	if len(lengths) > 1 {
 		return "there is more than one Content-Length"
+	}
+	if len(lengths) == 1 && !isLength(lengths[0]) {
+		return "Content-Length is not a number"
 	}
 	hosts := r.Header["Host"]
 	if len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host) {
@@ -146,6 +149,12 @@ func judgeStream(r *http.Request) string {
 		return "the target is no path"
 	}
 	return ""
+}
+
+// isLength reports whether a Content-Length is digits and fits.
+func isLength(v string) bool {
+	_, err := strconv.ParseUint(v, 10, 63)
+	return err == nil && v[0] != '+'
 }
 
 // isToken is RFC 9110, section 5.6.2.
