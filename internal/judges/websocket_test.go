@@ -199,7 +199,7 @@ func (s *site) speak(frames string, pieces bool) (string, error) {
 	}
 	for i := 0; i < len(frames); i += step {
 		if _, err := io.WriteString(c, frames[i:min(i+step, len(frames))]); err != nil {
-			return "", err
+			break // the other side has closed, and what it said is there to be read
 		}
 	}
 	if frames == "" {
