@@ -14,12 +14,8 @@ import (
 
 // accepted are findings of testssl.sh that are none here.
 var accepted = map[string]string{
-	"engine_problem":             "openssl here has no GOST",
-	"cert_trust":                 "the authority is the test's own",
-	"cert_chain_of_trust":        "the authority is the test's own",
-	"cert_revocation":            "the authority of the test publishes no revocations",
-	"cert_crlDistributionPoints": "as above",
-	"DNS_CAArecord":              "localhost is not in the DNS",
+	"engine_problem":  "openssl here has no GOST",
+	"cert_revocation": "the authority of the test publishes no revocations",
 }
 
 // TestTestssl: testssl.sh finds nothing MEDIUM or worse. All of it takes minutes; the quick part is protocols, forward

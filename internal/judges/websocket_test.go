@@ -128,7 +128,8 @@ const (
 )
 
 // TestWebSocketFrames: Autobahn's families 2 (pings), 3 (reserved bits), 4 (opcodes), 5 (fragments), 6 (UTF-8), 7 (closing) and
-// 10 (frames in pieces), as bytes: what the back end makes of them arrives as it is, whether they come at once or one by one.
+// 10 (frames in pieces), as bytes (those that are wrong end where they
+// are, as what is sent to one who has closed may lose the answer): what the back end makes of them arrives as it is, whether they come at once or one by one.
 func TestWebSocketFrames(t *testing.T) {
 	s := echoSite(t)
 	bye := frame(fin|end, normal)
@@ -136,23 +137,23 @@ func TestWebSocketFrames(t *testing.T) {
 		{"2: a ping", frame(fin|ping, "") + bye, answer(fin|pong, "") + closedNormally},
 		{"2: a ping with data", frame(fin|ping, "\x00\xff\xfe") + bye, answer(fin|pong, "\x00\xff\xfe") + closedNormally},
 		{"2: a ping of 125", frame(fin|ping, strings.Repeat("p", 125)) + bye, answer(fin|pong, strings.Repeat("p", 125)) + closedNormally},
-		{"2: a ping of 126", frame(fin|ping, strings.Repeat("p", 126)), closedWrong},
+		{"2: a ping of 126", frame(fin|ping, strings.Repeat("p", 126))[:8], closedWrong},
 		{"2: a pong that nobody asked for", frame(fin|pong, "x") + frame(fin|text, "a") + bye, answer(fin|text, "a") + closedNormally},
 		{"2: ten pings", strings.Repeat(frame(fin|ping, "p"), 10) + bye, strings.Repeat(answer(fin|pong, "p"), 10) + closedNormally},
-		{"3: first reserved bit", frame(fin|rsv1|text, "a"), closedWrong},
-		{"3: second reserved bit", frame(fin|rsv2|text, "a"), closedWrong},
-		{"3: third reserved bit, of a ping", frame(fin|rsv3|ping, "a"), closedWrong},
-		{"4: opcode 3", frame(fin|3, "a"), closedWrong},
+		{"3: first reserved bit", frame(fin|rsv1|text, ""), closedWrong},
+		{"3: second reserved bit", frame(fin|rsv2|text, ""), closedWrong},
+		{"3: third reserved bit, of a ping", frame(fin|rsv3|ping, ""), closedWrong},
+		{"4: opcode 3", frame(fin|3, ""), closedWrong},
 		{"4: opcode 7", frame(fin|7, ""), closedWrong},
 		{"4: opcode 11", frame(fin|11, ""), closedWrong},
-		{"4: opcode 15", frame(fin|15, "a"), closedWrong},
+		{"4: opcode 15", frame(fin|15, ""), closedWrong},
 		{"5: two fragments", frame(text, "a") + frame(fin|more, "b") + bye, answer(fin|text, "ab") + closedNormally},
 		{"5: a ping between fragments", frame(text, "a") + frame(fin|ping, "p") + frame(fin|more, "b") + bye, answer(fin|pong, "p") + answer(fin|text, "ab") + closedNormally},
 		{"5: many fragments with pings", frame(bin, "a") + frame(more, "") + frame(fin|ping, "1") + frame(more, "b") + frame(fin|ping, "2") + frame(fin|more, "c") + bye,
 			answer(fin|pong, "1") + answer(fin|pong, "2") + answer(fin|bin, "abc") + closedNormally},
-		{"5: a ping in fragments", frame(ping, "a") + frame(fin|more, "b"), closedWrong},
-		{"5: a continuation of nothing", frame(fin|more, "a"), closedWrong},
-		{"5: a message within another", frame(text, "a") + frame(fin|text, "b"), closedWrong},
+		{"5: a ping in fragments", frame(ping, ""), closedWrong},
+		{"5: a continuation of nothing", frame(fin|more, ""), closedWrong},
+		{"5: a message within another", frame(text, "a") + frame(fin|text, ""), closedWrong},
 		{"6: UTF-8 split within a character", frame(text, "\xce\xba\xe1") + frame(fin|more, "\xbd\xb9") + bye, answer(fin|text, "\xce\xba\xe1\xbd\xb9") + closedNormally},
 		{"6: the largest character", frame(fin|text, "\xf4\x8f\xbf\xbf") + bye, answer(fin|text, "\xf4\x8f\xbf\xbf") + closedNormally},
 		{"6: NUL", frame(fin|text, "\x00") + bye, answer(fin|text, "\x00") + closedNormally},
@@ -198,7 +199,7 @@ func (s *site) speak(frames string, pieces bool) (string, error) {
 	}
 	for i := 0; i < len(frames); i += step {
 		if _, err := io.WriteString(c, frames[i:min(i+step, len(frames))]); err != nil {
-			return "", err
+			break // the other side has closed, and what it said is there to be read
 		}
 	}
 	if frames == "" {
