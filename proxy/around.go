@@ -19,9 +19,9 @@ import (
 const defaultStore = "default"
 
 // build makes the handler of a route for a configuration that is about to be used.
-func (s *Server) build(c *Config) Back {
+func (s *Server) build(c *Config, p *plan) Back {
 	return func(r *Route) (http.Handler, error) {
-		h, err := s.back.handler(r)
+		h, err := p.handler(r)
 		if err != nil {
 			return nil, err
 		}
@@ -133,6 +133,17 @@ func (t *stores) open(c *Config, name string) (*cache.Store, error) {
 	}
 	t.known[name] = &openStore{s, conf}
 	return s, nil
+}
+
+// statistics are the counts of each store by its name.
+func (t *stores) statistics() map[string]cache.Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := map[string]cache.Stats{}
+	for name, s := range t.known {
+		out[name] = s.Stats()
+	}
+	return out
 }
 
 // close ends what stores do in the background.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/header"
 )
 
 // Auth asks another server about each request before the back end sees it. It is asked by GET, without the body, with the
@@ -54,7 +55,7 @@ func (a *Auth) Validate() error {
 			c := http.CanonicalHeaderKey(n)
 			if !httpguts.ValidHeaderFieldName(n) || strings.Contains(n, "_") {
 				e.Add(field.Index(l.at, i), "%q is not a header name", n)
-			} else if hopByHop(c) || c == "Host" || c == "Content-Length" || claims(c) {
+			} else if header.HopByHop(c) || c == "Host" || c == "Content-Length" || claims(c) {
 				e.Add(field.Index(l.at, i), "%s belongs to the connection or is the proxy's to say", n)
 			}
 		}
@@ -156,7 +157,7 @@ func pass(x *exchange, resp *http.Response) {
 	if err != nil || len(body) > authBody {
 		body = nil
 	}
-	removeHopByHop(resp.Header)
+	header.RemoveHopByHop(resp.Header)
 	h := x.Header()
 	for name, v := range resp.Header {
 		if name != "Content-Length" && name != "Date" {

@@ -10,15 +10,19 @@ import (
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/static"
+	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
 type Config struct {
 	Routes []Route `json:"routes,omitempty"`
+	// Upstreams are groups of back ends, for routes that lead to "upstream:NAME".
+	Upstreams []upstream.Group `json:"upstreams,omitempty"`
 	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
 	Trusted []string `json:"trusted_proxies,omitempty"`
-	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header.
+	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header, version 1 or 2; those that do not
+	// are closed. It concerns TCP, not HTTP/3. From anybody else such a header is never believed.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away; EarlyData admits 0-RTT requests of methods that are safe to
 	// replay, over HTTP/3 only.
@@ -34,14 +38,16 @@ type Config struct {
 	// Exempt are addresses or CIDR that no limit, country policy and strike concerns. The firewall's always-allowed are
 	// exempt in any case.
 	Exempt []string `json:"exempt,omitempty"`
-	// ServerHeader is the Server header of every answer; without it there is none.
 	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
 	// the proxy.
-	CacheStores  map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
-	ServerHeader string                       `json:"server_header,omitempty"`
+	CacheStores map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	// ServerHeader is the Server header of every answer; without it there is none.
+	ServerHeader string `json:"server_header,omitempty"`
 	// Seccomp is what happens to a system call of the proxy that is not expected: it fails ("filter", the default), is made and
 	// logged ("log"), or ends the process ("strict"); "off" is no filter. It holds from the next start of the worker on.
 	Seccomp string `json:"seccomp,omitempty"`
+	// Metrics is where counts can be read; by default nowhere.
+	Metrics Metrics `json:"metrics,omitzero"`
 	// LogQuery puts the queries of requests into the access log. They may hold secrets, so it is off by default.
 	LogQuery Switch `json:"log_query,omitempty"`
 }
@@ -71,7 +77,7 @@ type Route struct {
 	Path  string `json:"path,omitempty"`
 	Exact bool   `json:"exact,omitempty"`
 	// Backend is where it goes: "http://127.0.0.1:8080", "https://192.0.2.7/app/", "h2c://127.0.0.1:50051",
-	// "file:///srv/www" or "redirect:https://www.example.org/".
+	// "upstream:NAME", "file:///srv/www" or "redirect:https://www.example.org/".
 	Backend  string   `json:"backend"`
 	SNIName  string   `json:"sni_name,omitempty"`
 	CA       string   `json:"ca,omitempty"`
@@ -88,6 +94,8 @@ type Route struct {
 	// Auth asks another server about each request (forward auth); WAF looks for attacks in it.
 	Auth *Auth       `json:"auth,omitempty"`
 	WAF  *waf.Config `json:"waf,omitempty"`
+	// ClientAuth asks clients for a certificate.
+	ClientAuth *ClientAuth `json:"client_auth,omitempty"`
 	// MaxBody bounds a request body in bytes, MaxHeader a head; 0 is 100 MiB and 32 KiB.
 	MaxBody   int64 `json:"max_body,omitempty"`
 	MaxHeader int   `json:"max_header,omitempty"`
@@ -132,6 +140,8 @@ type BackendTimeout struct {
 	Connect field.Duration `json:"connect,omitempty"` // default 10s
 	// Answer is from the end of the request to the head of the answer; default 60s.
 	Answer field.Duration `json:"answer,omitempty"`
+	// Stall is how long nothing of an answer, or of a request, may move; default 5m.
+	Stall field.Duration `json:"stall,omitempty"`
 }
 
 // Key names a route: its host and path, with "=" before an exact path.

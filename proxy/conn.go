@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 )
 
@@ -19,7 +20,11 @@ type conn struct {
 	state  *tls.ConnectionState
 	guard  *guardConn // of HTTP/1
 	quic   bool
-	shaken <-chan struct{} // of QUIC: closed when the handshake is over; nil for others
+	fresh  func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
+	shaken <-chan struct{}             // of QUIC: closed when the handshake is over; nil for others
+
+	mu    sync.Mutex
+	shown shown
 }
 
 // early reports whether the client may not have shown yet that it can be reached at its address: with 0-RTT of QUIC a request
@@ -140,13 +145,19 @@ type handedConn struct {
 	info *conn
 	gone func()
 	done atomic.Bool
+	// batch is set once the protocol is known to be HTTP/2.
+	batch *batch
 	// stalled is set when the other side has stopped taking what is written.
 	stalled atomic.Bool
 }
 
 // Write implements net.Conn.
 func (c *handedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
+	write := c.Conn.Write
+	if c.batch != nil {
+		write = func(b []byte) (int, error) { return c.batch.write(c.Conn, b) }
+	}
+	n, err := write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stalled.Store(true)
 	}
@@ -156,11 +167,16 @@ func (c *handedConn) Write(b []byte) (int, error) {
 // Close closes the connection, and gives its place back. What a client did not take in time is thrown away: the kernel would
 // keep it for as long as the client takes a byte now and then.
 func (c *handedConn) Close() error {
+	if c.done.CompareAndSwap(false, true) {
+		if c.batch != nil {
+			c.batch.drain(c.Conn)
+		}
+		if c.gone != nil {
+			c.gone()
+		}
+	}
 	if t, ok := c.Conn.(*net.TCPConn); ok && c.stalled.Load() {
 		_ = t.SetLinger(0) // where it fails, the kernel goes on by itself
-	}
-	if c.done.CompareAndSwap(false, true) && c.gone != nil {
-		c.gone()
 	}
 	return c.Conn.Close()
 }

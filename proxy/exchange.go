@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/platformd/platformd/proxy/limits"
@@ -30,7 +32,8 @@ type exchange struct {
 
 	status   int
 	written  int64
-	received int64
+	received int64 // beside body
+	body     *pacedBody
 	reason   string // why it was refused or failed
 	hijacked bool
 	detached bool      // a copy, for an answer that somebody else takes
@@ -70,6 +73,11 @@ func (x *exchange) WriteHeader(status int) {
 		return
 	}
 	x.status = status
+	if x.body != nil && !x.detached && !x.body.whole.Load() && x.request.ProtoMajor == 1 {
+		// Nobody can tell what comes next on the connection: the rest of this body, or, where the client waited for 100,
+		// another request.
+		x.Header()["Connection"] = closing
+	}
 	if !x.detached {
 		x.complete(x.Header())
 	}
@@ -169,12 +177,20 @@ func (x *exchange) pace() {
 const minRate = 500
 
 // pacedBody is a request body of a client that must not dawdle: it may take the stall time, and one second more for each
-// minRate bytes that have come. (A total would cut slow uploads off; a pause alone would admit a byte a minute.)
+// minRate bytes that have come. (A total would cut slow uploads off; a pause alone would admit a byte a minute.) It may be
+// read while the answer is written.
 type pacedBody struct {
 	io.ReadCloser
-	x     *exchange
-	since time.Time
-	moved time.Time
+	to     http.ResponseWriter // of the server
+	stall  time.Duration
+	length int64
+	since  time.Time
+	moved  time.Time
+	taken  atomic.Int64
+	whole  atomic.Bool
+
+	mu    sync.Mutex // of deadlines
+	ended bool
 }
 
 func (b *pacedBody) Read(p []byte) (int, error) {
@@ -184,16 +200,41 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	}
 	if now.Sub(b.moved) > time.Second {
 		b.moved = now
-		earned := time.Duration(b.x.received/minRate) * time.Second
-		end := b.since.Add(b.x.stallTime() + earned)
-		if last := now.Add(b.x.stallTime()); last.Before(end) {
+		earned := time.Duration(b.taken.Load()/minRate) * time.Second
+		end := b.since.Add(b.stall + earned)
+		if last := now.Add(b.stall); last.Before(end) {
 			end = last // what was earned is no credit for a long pause
 		}
-		_ = http.NewResponseController(b.x.ResponseWriter).SetReadDeadline(end)
+		if !b.allow(end) {
+			return 0, os.ErrDeadlineExceeded
+		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	b.x.received += int64(n)
+	if b.taken.Add(int64(n)) == b.length || err == io.EOF {
+		b.whole.Store(true)
+	}
 	return n, err
+}
+
+// allow moves the deadline, if nobody has ended the body.
+func (b *pacedBody) allow(end time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return false
+	}
+	_ = http.NewResponseController(b.to).SetReadDeadline(end)
+	return true
+}
+
+// stopBody makes whoever waits for more of the request's body return.
+func (x *exchange) stopBody() {
+	if b := x.body; b != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.ended = true
+		_ = http.NewResponseController(b.to).SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}

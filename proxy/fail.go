@@ -52,6 +52,8 @@ var advice = map[int]string{
 	http.StatusBadRequest:                  "The request cannot be understood.",
 	http.StatusForbidden:                   "You may not see this.",
 	http.StatusNotFound:                    "There is nothing here.",
+	http.StatusMisdirectedRequest:          "This connection was made for another site. Try again.",
+	http.StatusTooEarly:                    "This has to wait until the connection is ready. Try again.",
 	http.StatusMethodNotAllowed:            "This cannot be done here.",
 	http.StatusRequestEntityTooLarge:       "What you sent is too large.",
 	http.StatusTooManyRequests:             "That was too much at once. Try again in a while.",

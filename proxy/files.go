@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"slices"
@@ -17,7 +19,11 @@ func (b *backends) files(r *Route, root string) (http.Handler, error) {
 	}) {
 		return nil, fmt.Errorf("backend: %s is not below a folder that may be served (%s); move it there, or start platformd with --file-root %s", root, strings.Join(b.roots, ", "), root)
 	}
-	if _, err := os.Stat(root); err != nil {
+	_, err := os.Stat(root)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("backend: %s: the proxy runs as an ordinary user and may not read it; let everybody read it and enter the folders above (chmod o+rX)", root)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	c := r.Static

@@ -1,197 +1,271 @@
 package proxy
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
+	"bytes"
+	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/platformd/platformd/proxy/header"
+	"github.com/platformd/platformd/proxy/upstream"
+	"github.com/platformd/platformd/proxy/upstream/h1"
+	"github.com/platformd/platformd/proxy/wire"
 )
 
-// backends makes the handlers of routes, and keeps their connections from one table to the next.
-type backends struct {
-	roots []string
-	mu    sync.Mutex
-	known map[backendKey]*http.Transport
-}
-
-// backendKey is what connections to a back end depend on.
-type backendKey struct {
-	scheme, host, sni, ca string
-	connect, answer       time.Duration
-}
-
-func newBackends(roots []string) *backends {
-	return &backends{roots: roots, known: map[backendKey]*http.Transport{}}
-}
-
-// handler implements Back.
-func (b *backends) handler(r *Route) (http.Handler, error) {
-	kind, target := r.kind()
-	switch kind {
-	case backendRedirect:
-		return redirector(r, target), nil
-	case backendFiles:
-		return b.files(r, target)
-	}
-	u, err := r.backendTarget()
-	if err != nil {
-		return nil, err
-	}
-	t, err := b.transport(r, u)
-	if err != nil {
-		return nil, err
-	}
-	return &forwarder{base: u, transport: t, keepHost: r.PreserveHost != Off, proxy: reverse(t)}, nil
-}
-
-// check implements Back without keeping anything.
-func (b *backends) check(r *Route) (http.Handler, error) {
-	return newBackends(b.roots).handler(r)
-}
-
-// key is what the transport of a route depends on.
-func (r *Route) transportKey(u *url.URL) backendKey {
-	return backendKey{u.Scheme, u.Host, r.SNIName, r.CA, orDefault(r.BackendTimeouts.Connect, 10*time.Second), orDefault(r.BackendTimeouts.Answer, time.Minute)}
-}
-
-func (b *backends) transport(r *Route, u *url.URL) (http.RoundTripper, error) {
-	key := r.transportKey(u)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if t := b.known[key]; t != nil {
-		return t, nil
-	}
-	dialer := &net.Dialer{Timeout: key.connect, KeepAlive: 30 * time.Second}
-	t := &http.Transport{
-		DialContext:            dialer.DialContext,
-		MaxIdleConns:           0,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        4 * time.Second, // back ends close theirs after five, commonly; a request must not meet that
-		ResponseHeaderTimeout:  key.answer,
-		TLSHandshakeTimeout:    key.connect,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-		DisableCompression:     true,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
-		Protocols:              new(http.Protocols),
-	}
-	switch u.Scheme {
-	case "h2c":
-		t.Protocols.SetUnencryptedHTTP2(true)
-	case "https":
-		t.Protocols.SetHTTP1(true)
-		t.Protocols.SetHTTP2(true)
-		t.TLSClientConfig = &tls.Config{ServerName: r.SNIName, MinVersion: tls.VersionTLS12}
-		if r.CA != "" {
-			pool := x509.NewCertPool()
-			if !pool.AppendCertsFromPEM([]byte(r.CA)) {
-				return nil, errors.New("ca: holds no certificate; paste the PEM of the authority that signed the back end's")
-			}
-			t.TLSClientConfig.RootCAs = pool
-		}
-	default:
-		t.Protocols.SetHTTP1(true)
-	}
-	b.known[key] = t
-	return t, nil
-}
-
-// keep closes idle connections to back ends that the new table has not.
-func (b *backends) keep(now, _ *Table) {
-	wanted := map[backendKey]bool{}
-	for i := range now.cfg.Routes {
-		r := &now.cfg.Routes[i]
-		if kind, _ := r.kind(); kind == backendURL {
-			if u, err := r.backendTarget(); err == nil {
-				wanted[r.transportKey(u)] = true
-			}
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key, t := range b.known {
-		if !wanted[key] {
-			t.CloseIdleConnections()
-			delete(b.known, key)
-		}
-	}
-}
-
-// forwarder sends requests on.
+// forwarder sends requests on to a group of back ends.
 type forwarder struct {
-	base      *url.URL
-	transport http.RoundTripper
-	keepHost  bool
-	proxy     *httputil.ReverseProxy
+	base     string // path of the back end, encoded
+	group    *upstream.Handle
+	keepHost bool
 }
+
+// forwarding is one request on its way. It is used again for others.
+type forwarding struct {
+	h1.Request
+	x      *exchange
+	out    http.ResponseWriter
+	text   []byte  // of which the headers about the client are made
+	buffer *[]byte // that holds Data
+}
+
+var forwardings = sync.Pool{New: func() any { return new(forwarding) }}
+
+// maxData is how much of a request body is read before the request goes on, which then needs no second goroutine and can be
+// sent again.
+const maxData = 32 << 10
 
 // ServeHTTP implements http.Handler.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(w)
-	f.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), forwardKey{}, &forwarding{f, x})))
+	o := forwardings.Get().(*forwarding)
+	defer o.free()
+	o.x, o.out = x, w
+	before := cloneSome(w.Header())
+	f.head(o, r)
+	err := o.body(r)
+	var resp *h1.Response
+	if err == nil {
+		resp, err = f.group.Do(r.Context(), &o.Request, x.client)
+	}
+	if err != nil {
+		x.conn.server.failed(x, r, err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.Status == http.StatusSwitchingProtocols {
+		o.tunnel(resp)
+		return
+	}
+	o.answer(r, resp, before)
 }
 
-type forwardKey struct{}
-
-// forwarding is what rewrite has to know of a request.
-type forwarding struct {
-	*forwarder
-	x *exchange
+func (o *forwarding) free() {
+	if o.buffer != nil {
+		buffers.Put(o.buffer)
+	}
+	fields := o.Fields[:0]
+	clear(o.Fields)
+	*o = forwarding{text: o.text[:0]}
+	o.Fields = fields
+	forwardings.Put(o)
 }
 
-// reverse is the standard library's proxy with what this one says of a client.
-func reverse(t http.RoundTripper) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Transport:  t,
-		BufferPool: pool{},
-		ErrorLog:   silent,
-		Rewrite:    rewrite,
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if x := exchangeOf(w); x != nil {
-				x.conn.server.failed(x, err)
-			}
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			resp.Header["Via"] = append(resp.Header["Via"], fmt.Sprintf("%d.%d platformd", resp.ProtoMajor, resp.ProtoMinor))
-			return nil
-		},
+// cloneSome is h as it is now; most often there is nothing in it.
+func cloneSome(h http.Header) http.Header {
+	if len(h) == 0 {
+		return nil
+	}
+	return h.Clone()
+}
+
+// head says what is sent.
+func (f *forwarder) head(o *forwarding, r *http.Request) {
+	x := o.x
+	o.Method, o.Into, o.Interim, o.Stop = r.Method, o.out.Header(), o.inform, x.stopBody
+	o.Target = joinPath(f.base, x.target())
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		o.Target += "?" + r.URL.RawQuery
+	}
+	o.Host, o.OwnHost = r.Host, !f.keepHost
+	if isWebSocket(r) {
+		o.Upgrade = "websocket"
+	}
+	o.TrailersOK = httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers")
+	o.fields(r)
+	o.describe(r)
+}
+
+// fields takes what goes from end to end and is not ours to say.
+func (o *forwarding) fields(r *http.Request) {
+	options := r.Header["Connection"]
+	if len(options) == 1 && (strings.EqualFold(options[0], "keep-alive") || strings.EqualFold(options[0], "close")) {
+		options = nil
+	}
+	for name, values := range r.Header {
+		if header.HopByHop(name) || described(name) || options != nil && httpguts.HeaderValuesContainsToken(options, name) {
+			continue
+		}
+		for _, v := range values {
+			o.add(name, v)
+		}
 	}
 }
 
-// silent takes what the standard library has to say; what concerns a request is in its record.
-var silent = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+// described reports whether a header is one that is written anew for each request.
+func described(name string) bool {
+	switch name {
+	case "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "X-Request-Id", "Via", "Expect", "Content-Length", "Host":
+		return true
+	}
+	return false
+}
 
-func rewrite(p *httputil.ProxyRequest) {
-	f := p.In.Context().Value(forwardKey{}).(*forwarding)
-	x, out := f.x, p.Out
-	out.URL.Scheme, out.URL.Host = f.base.Scheme, f.base.Host
-	if f.base.Scheme == "h2c" {
-		out.URL.Scheme = "http"
+// add appends a field, if the route does not want it otherwise.
+func (o *forwarding) add(name, value string) {
+	rt := o.x.route
+	if len(rt.RequestHeaders.Remove) > 0 && slices.Contains(rt.RequestHeaders.Remove, name) {
+		return
 	}
-	if err := setPath(out.URL, joinPath(f.base.EscapedPath(), x.target())); err != nil {
-		out.URL.Path, out.URL.RawPath = "/", ""
+	for i := range rt.setReq {
+		if rt.setReq[i].name == name {
+			return
+		}
 	}
-	out.URL.RawQuery = p.In.URL.RawQuery
-	if f.keepHost {
-		out.Host = p.In.Host
+	o.Fields = append(o.Fields, h1.Field{Name: name, Value: value})
+}
+
+// describe tells the back end of the client (RFC 7239, and the headers that came before it).
+func (o *forwarding) describe(r *http.Request) {
+	x := o.x
+	proto, host := x.conn.scheme(), r.Host
+	var chain []string
+	if x.trusted {
+		chain = r.Header["X-Forwarded-For"]
+		if v := r.Header.Get("X-Forwarded-Proto"); v == "http" || v == "https" {
+			proto = v
+		}
+		if v := r.Header.Get("X-Forwarded-Host"); v != "" {
+			host = v
+		}
+	}
+	// One string for all.
+	t := o.text[:0]
+	for _, c := range chain {
+		t = append(append(t, c...), ", "...)
+	}
+	t = x.conn.peer.AppendTo(t)
+	chainEnd := len(t)
+	t = x.client.AppendTo(t)
+	clientEnd := len(t)
+	t = append(t, "for="...)
+	if x.client.Is6() {
+		t = append(t, `"[`...)
+		t = x.client.AppendTo(t)
+		t = append(t, `]"`...)
 	} else {
-		out.Host = ""
+		t = x.client.AppendTo(t)
 	}
-	x.describe(out)
-	if isUpgrade(p.In.Header) && !isWebSocket(p.In) {
-		out.Header.Del("Upgrade")
-		out.Header.Del("Connection")
+	t = append(t, `;host="`...)
+	for i := 0; i < len(host); i++ {
+		if c := host[i]; c != '"' && c != '\\' {
+			t = append(t, c)
+		}
 	}
+	t = append(append(t, `";proto=`...), proto...)
+	o.text = t
+	s := string(t)
+	o.add("X-Forwarded-For", s[:chainEnd])
+	o.add("X-Forwarded-Proto", proto)
+	o.add("X-Forwarded-Host", host)
+	o.add("X-Real-Ip", s[chainEnd:clientEnd])
+	o.add("Forwarded", s[clientEnd:])
+	o.add("X-Request-Id", x.requestID())
+	for _, v := range r.Header["Via"] {
+		o.add("Via", v)
+	}
+	o.add("Via", via(r.ProtoMajor, r.ProtoMinor)[0])
+	for i := range x.route.setReq {
+		v := &x.route.setReq[i]
+		o.Fields = append(o.Fields, h1.Field{Name: v.name, Value: expand(v.parts, x)})
+	}
+}
+
+// via is what a message that came by a protocol gets as Via. It is shared, and must not be appended to.
+func via(major, minor int) []string {
+	switch {
+	case major == 1 && minor == 1:
+		return via11
+	case major == 2:
+		return via20
+	}
+	return []string{strconv.Itoa(major) + "." + strconv.Itoa(minor) + " platformd"}
+}
+
+var via11, via20 = []string{"1.1 platformd"}, []string{"2.0 platformd"}
+
+// body says what is sent behind the head.
+func (o *forwarding) body(r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return nil
+	}
+	o.Expect = httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
+	if n := r.ContentLength; n > 0 && n <= maxData && !o.Expect && len(r.Trailer) == 0 {
+		o.buffer = buffers.Get().(*[]byte)
+		o.Data = (*o.buffer)[:n]
+		if _, err := io.ReadFull(r.Body, o.Data); err != nil {
+			return &h1.BodyError{Err: err}
+		}
+		return nil
+	}
+	o.Length, o.Body = r.ContentLength, r.Body
+	if o.Length < 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		// HTTP/3 does not say in the head whether there is a body, and with these there hardly ever is.
+		if err := o.probe(r); err != nil || o.Body == nil {
+			return err
+		}
+	}
+	for name := range r.Trailer {
+		if !wire.Framing([]byte(name)) {
+			o.Announced = append(o.Announced, name)
+		}
+	}
+	o.Trailer = func() http.Header {
+		if t := o.x.request.Trailer; t != nil {
+			return t
+		}
+		return r.Trailer
+	}
+	// The answer may come before the end of the body; for HTTP/1 the server has to be told.
+	_ = http.NewResponseController(o.out).EnableFullDuplex()
+	return nil
+}
+
+// probe looks whether there is a body at all.
+func (o *forwarding) probe(r *http.Request) error {
+	o.buffer = buffers.Get().(*[]byte)
+	n, err := 0, error(nil)
+	for n == 0 && err == nil {
+		n, err = r.Body.Read(*o.buffer)
+	}
+	switch {
+	case err == io.EOF:
+		o.Body, o.Length = nil, 0
+		o.Data = (*o.buffer)[:n]
+		if n == 0 {
+			o.Data = nil
+		}
+		return nil
+	case err != nil:
+		return &h1.BodyError{Err: err}
+	}
+	o.Body = io.MultiReader(bytes.NewReader((*o.buffer)[:n]), r.Body)
+	return nil
 }
 
 // target is the path that the back end's own is put before.
@@ -201,63 +275,6 @@ func (x *exchange) target() string {
 	}
 	return x.route.rest(x.path)
 }
-
-// describe tells the back end of the client (RFC 7239, and the headers that came before it).
-func (x *exchange) describe(out *http.Request) {
-	h, client := out.Header, x.client.String()
-	proto, host, chain := x.conn.scheme(), x.request.Host, x.conn.peer.String()
-	if x.trusted {
-		if v := x.request.Header["X-Forwarded-For"]; len(v) > 0 {
-			chain = strings.Join(v, ", ") + ", " + chain
-		}
-		if v := x.request.Header.Get("X-Forwarded-Proto"); v == "http" || v == "https" {
-			proto = v
-		}
-		if v := x.request.Header.Get("X-Forwarded-Host"); v != "" {
-			host = v
-		}
-	}
-	h["X-Forwarded-For"] = []string{chain}
-	h["X-Forwarded-Proto"] = []string{proto}
-	h["X-Forwarded-Host"] = []string{host}
-	h["X-Real-Ip"] = []string{client}
-	node := client
-	if x.client.Is6() {
-		node = `"[` + client + `]"`
-	}
-	h["Forwarded"] = []string{"for=" + node + `;host="` + strings.NewReplacer(`\`, ``, `"`, ``).Replace(host) + `";proto=` + proto}
-	h["X-Request-Id"] = []string{x.requestID()}
-	h["Via"] = append(x.request.Header["Via"][:len(x.request.Header["Via"]):len(x.request.Header["Via"])], fmt.Sprintf("%d.%d platformd", x.request.ProtoMajor, x.request.ProtoMinor))
-	for _, name := range x.route.RequestHeaders.Remove {
-		delete(h, name)
-	}
-	setHeaders(h, x.route.setReq, x)
-	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = []string{""} // so that none is made up
-	}
-}
-
-// failed answers for a back end that did not.
-func (s *Server) failed(x *exchange, err error) {
-	var timeout interface{ Timeout() bool }
-	switch {
-	case x.request.Context().Err() != nil && errors.Is(err, context.Canceled):
-		x.reason = "the client left"
-		x.status = 499 // as nginx counts them; nobody reads the answer
-		panic(http.ErrAbortHandler)
-	case tooLarge(err):
-		s.fail(x, http.StatusRequestEntityTooLarge, "body is too large")
-	case errors.As(err, &timeout) && timeout.Timeout():
-		s.fail(x, http.StatusGatewayTimeout, "back end: "+err.Error())
-	default:
-		s.fail(x, http.StatusBadGateway, "back end: "+err.Error())
-	}
-}
-
-type pool struct{}
-
-func (pool) Get() []byte  { return *buffers.Get().(*[]byte) }
-func (pool) Put(b []byte) { buffers.Put(&b) }
 
 // setPath puts an encoded path into a URL so that it is sent as it is.
 func setPath(u *url.URL, encoded string) error {
@@ -270,26 +287,4 @@ func setPath(u *url.URL, encoded string) error {
 		u.RawPath = ""
 	}
 	return nil
-}
-
-// redirector answers with another address.
-func redirector(r *Route, target string) http.Handler {
-	status := r.Redirect.Status
-	if status == 0 {
-		status = http.StatusMovedPermanently
-	}
-	parts := splitVariables(target)
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		x := exchangeOf(w)
-		to := expand(parts, x)
-		if r.Redirect.PreservePath {
-			to = strings.TrimSuffix(to, "/") + x.route.rest(x.path)
-			if q := req.URL.RawQuery; q != "" {
-				to += "?" + q
-			}
-		}
-		w.Header()["Location"] = []string{to}
-		w.Header()["Content-Length"] = []string{"0"}
-		w.WriteHeader(status)
-	})
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // guardConn reads the bytes of an HTTP/1 connection before the HTTP server does, and stops at the first that two programs
@@ -192,7 +194,7 @@ func (c *guardConn) inspectLine(b []byte) (int, string) {
 		}
 		c.state = inSize
 	case inSize:
-		size, ok := chunkSize(line)
+		size, ok := wire.ChunkSize(line)
 		if !ok {
 			return 0, "a chunk has a bad size"
 		}
@@ -207,8 +209,8 @@ func (c *guardConn) inspectLine(b []byte) (int, string) {
 			c.state = inHead
 			break
 		}
-		name, _, reason := judgeField(line)
-		if reason == "" && (is(name, "content-length") || is(name, "transfer-encoding") || is(name, "host")) {
+		name, _, reason := wire.Field(line)
+		if reason == "" && wire.Framing(name) {
 			reason = "a trailer changes what the head said"
 		}
 		if reason != "" {
@@ -216,28 +218,4 @@ func (c *guardConn) inspectLine(b []byte) (int, string) {
 		}
 	}
 	return len(part), ""
-}
-
-// chunkSize reads a line with the size of a chunk; what follows a semicolon are extensions, which mean nothing.
-func chunkSize(line []byte) (int64, bool) {
-	digits, ext, has := bytes.Cut(line, []byte(";"))
-	if has {
-		digits = bytes.TrimRight(digits, " \t")
-		for _, c := range ext {
-			if c < ' ' && c != '\t' || c >= 0x7f {
-				return 0, false
-			}
-		}
-	}
-	if len(digits) == 0 || len(digits) > 15 {
-		return 0, false
-	}
-	var n int64
-	for _, c := range digits {
-		if !isHex(c) {
-			return 0, false
-		}
-		n = n<<4 | int64(unhex(c))
-	}
-	return n, true
 }

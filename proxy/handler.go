@@ -12,7 +12,8 @@ import (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchanges.Get().(*exchange)
-	*x = exchange{ResponseWriter: w, request: r, conn: connOf(r, s), table: s.table.Load(), start: time.Now()}
+	// Field by field: a literal would lie on the stack first, which HTTP/2 grows anew for each request.
+	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
@@ -41,6 +42,9 @@ func (s *Server) finish(x *exchange) {
 	if x.conn.guard != nil && mayTunnel(x.request) && !x.hijacked {
 		x.conn.guard.end()
 	}
+	if x.body != nil {
+		x.received += x.body.taken.Load()
+	}
 	if x.hijacked {
 		s.tunnels.Add(-1)
 	}
@@ -66,6 +70,10 @@ func (s *Server) serve(x *exchange) {
 		s.fail(x, status, reason)
 		return
 	}
+	if x.table.readsMetrics(x.path, x.client) && !x.conn.early() {
+		s.metrics.Handler().ServeHTTP(x, r)
+		return
+	}
 	if !s.within(x) {
 		return
 	}
@@ -88,8 +96,12 @@ func (s *Server) serve(x *exchange) {
 		return
 	}
 	cleanRequest(r.Header, x.trusted)
+	if !s.certified(x) {
+		return
+	}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(x, &pacedBody{ReadCloser: r.Body, x: x}, rt.maxBody)
+		x.body = &pacedBody{ReadCloser: r.Body, to: x.ResponseWriter, stall: x.stallTime(), length: r.ContentLength}
+		r.Body = http.MaxBytesReader(x, x.body, rt.maxBody)
 	}
 	if !s.authorized(x) || !s.inspected(x) {
 		return

@@ -3,8 +3,9 @@ package proxy
 import (
 	"bytes"
 	"net/http"
-	"strconv"
 	"strings"
+
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // framing is what a head says of what follows it.
@@ -34,28 +35,29 @@ func judgeHead(head []byte) (framing, string) {
 		if fields++; fields > maxFields {
 			return f, "a head has too many fields"
 		}
-		name, value, reason := judgeField(line)
+		name, value, reason := wire.Field(line)
 		if reason != "" {
 			return f, reason
 		}
 		switch {
-		case is(name, "content-length"):
+		case wire.Is(name, "content-length"):
 			lengths++
-			if !isLength(string(value)) {
+			n, ok := wire.Length(value)
+			if !ok {
 				return f, "Content-Length is not a number"
 			}
-			f.length, _ = strconv.ParseInt(string(value), 10, 64)
-		case is(name, "transfer-encoding"):
+			f.length = n
+		case wire.Is(name, "transfer-encoding"):
 			encodings++
-			if !is(value, "chunked") {
+			if !wire.Is(value, "chunked") {
 				return f, "Transfer-Encoding is not chunked"
 			}
-		case is(name, "host"):
+		case wire.Is(name, "host"):
 			hosts++
 			if len(authority) > 0 && !bytes.EqualFold(authority, value) {
 				return f, "Host and the target name different hosts"
 			}
-		case is(name, "upgrade"):
+		case wire.Is(name, "upgrade"):
 			upgrade = true
 		}
 	}
@@ -86,7 +88,7 @@ func judgeHead(head []byte) (framing, string) {
 func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, reason string) {
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
-	if !ok1 || !ok2 || !isToken(method) || len(target) == 0 {
+	if !ok1 || !ok2 || !wire.IsToken(method) || len(target) == 0 {
 		return false, nil, false, "the request line is not one"
 	}
 	for _, c := range target {
@@ -112,24 +114,6 @@ func judgeRequestLine(line []byte) (old bool, authority []byte, connect bool, re
 	return old, authority, string(method) == "CONNECT", ""
 }
 
-// judgeField reads a header line: a token, a colon, and a value without control characters (RFC 9112, section 5).
-func judgeField(line []byte) (name, value []byte, reason string) {
-	if line[0] == ' ' || line[0] == '\t' {
-		return nil, nil, "a field is continued on another line"
-	}
-	name, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || !isToken(name) {
-		return nil, nil, "the name of a field is not a token"
-	}
-	value = bytes.Trim(value, " \t")
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, "a field has a control character in it"
-		}
-	}
-	return name, value, ""
-}
-
 // judgeStream is for HTTP/2 and HTTP/3 what judgeHead is for HTTP/1, where their servers let pass what they should not: a
 // second length, a Host that is not :authority, and a :path that names a host (RFC 9113, sections 8.1.1 and 8.3.1).
 func judgeStream(r *http.Request) string {
@@ -137,7 +121,7 @@ func judgeStream(r *http.Request) string {
 	if len(lengths) > 1 {
 		return "there is more than one Content-Length"
 	}
-	if len(lengths) == 1 && !isLength(lengths[0]) {
+	if len(lengths) == 1 && !lengthIs(lengths[0]) {
 		return "Content-Length is not a number"
 	}
 	hosts := r.Header["Host"]
@@ -151,41 +135,8 @@ func judgeStream(r *http.Request) string {
 	return ""
 }
 
-// isLength reports whether a Content-Length is digits and fits.
-func isLength(v string) bool {
-	_, err := strconv.ParseUint(v, 10, 63)
-	return err == nil && v[0] != '+'
-}
-
-// isToken is RFC 9110, section 5.6.2.
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !tokenChars[c] {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-var tokenChars = func() (t [256]bool) {
-	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
-		t[c] = true
-	}
-	return t
-}()
-
-// is compares with a word in lower case.
-func is(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
+// lengthIs reports whether a Content-Length is digits and fits.
+func lengthIs(v string) bool {
+	_, ok := wire.Length([]byte(v))
+	return ok
 }

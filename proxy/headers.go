@@ -9,31 +9,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// hopByHop reports whether a header is of one connection and goes no further (RFC 9110, section 7.6.1), by its canonical name.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return false
-}
-
-// removeHopByHop takes away what is of one connection, and what Connection says is.
-func removeHopByHop(h http.Header) {
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-	for name := range h {
-		if hopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
 // claims are the headers in which a proxy tells of the client. From anybody but a trusted proxy they are lies.
 func claims(name string) bool {
 	switch name {
@@ -42,7 +17,7 @@ func claims(name string) bool {
 		"Fastly-Client-Ip", "X-Original-Url", "X-Original-Host", "X-Rewrite-Url", "X-Request-Id", "Front-End-Https", "Via":
 		return true
 	}
-	return false
+	return certHeader(name)
 }
 
 // cleanRequest removes from the head of a request what must not reach a back end: what the client claims of itself, names

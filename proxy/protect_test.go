@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/platformd/platformd/proxy/cache"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf"
@@ -180,8 +181,12 @@ func contextUntil(r *http.Request, leave <-chan struct{}) (*http.Request, func()
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	end, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
@@ -447,12 +452,34 @@ func TestFirewallForApplications(t *testing.T) {
 func TestProtectionIsValidated(t *testing.T) {
 	c := Config{Exempt: []string{"x"}, Limits: limits.Config{RequestsPerMinute: -1}, Routes: []Route{{Host: "a.test", Backend: "http://127.0.0.1:1",
 		Limits: limits.Config{RequestsPerMinute: -1}, Countries: &Countries{Allow: []string{"Germany"}, Deny: []string{"FR"}, Unknown: "maybe"},
-		Auth: &Auth{URL: "ftp://x", HeadersDown: []string{"X-Forwarded-For", "a_b"}, Timeout: 1}, WAF: &waf.Config{Mode: "on", Paranoia: 5, Skip: []int{0}}}}}
+		Auth: &Auth{URL: "ftp://x", HeadersDown: []string{"X-Forwarded-For", "a_b"}, Timeout: 1}, Cache: &cache.Config{}, WAF: &waf.Config{Mode: "on", Paranoia: 5, Skip: []int{0}}}}}
 	err := c.Validate()
 	for _, want := range []string{"exempt[0]", "limits.requests_per_minute", "routes[0].limits.requests_per_minute", "routes[0].countries: name", "routes[0].countries.allow[0]", "routes[0].countries.unknown",
-		"routes[0].auth.url", "routes[0].auth.headers_down[0]", "routes[0].auth.headers_down[1]", "routes[0].auth.timeout", "routes[0].waf.mode", "routes[0].waf.paranoia", "routes[0].waf.skip[0]"} {
+		"routes[0].auth.url", "routes[0].auth.headers_down[0]", "routes[0].auth.headers_down[1]", "routes[0].auth.timeout", "routes[0].waf.mode", "routes[0].cache: does not go with auth", "routes[0].waf.paranoia", "routes[0].waf.skip[0]"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
+	}
+}
+
+// TestEarlyDataStrikesNobody: before the handshake is over an address may be borrowed.
+func TestEarlyDataStrikesNobody(t *testing.T) {
+	s := newSite(t, Config{})
+	var seen blotter
+	s.cfg.Strikes = &seen
+	shaken := make(chan struct{})
+	say := func() {
+		r := httptest.NewRequest("GET", "https://a.test/.env", nil)
+		c := &conn{server: s.Server, peer: netip.MustParseAddr("192.0.2.7"), quic: true, shaken: shaken}
+		s.ServeHTTP(httptest.NewRecorder(), r.WithContext(withConn(r.Context(), c)))
+	}
+	say()
+	if got := seen.all(); len(got) != 0 {
+		t.Errorf("early: got %+v", got)
+	}
+	close(shaken)
+	say()
+	if got := seen.all(); len(got) != 1 || got[0].Reason != limits.ReasonScan {
+		t.Errorf("after the handshake: got %+v", got)
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/platformd/platformd/proxy/buffer"
-	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/handover"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -50,9 +50,13 @@ type Options struct {
 	Countries CountryOf
 	// WAF may be nil: then no route can have it.
 	WAF waf.Loader
-	Log *slog.Logger
+	// Dropped is how many records of the Reporter were lost; it may be nil.
+	Dropped func() int64
+	Log     *slog.Logger
 	// Roots are the folders below which files may be served.
 	Roots []string
+	// Handover shares the UDP socket of HTTP/3 with the process before this one and with the next; it may be nil.
+	Handover *handover.Relay
 	// Work is a folder for caches and for bodies that do not fit into memory; empty is none.
 	Work string
 }
@@ -65,6 +69,7 @@ type Server struct {
 	stall    time.Duration
 	tls      *tls.Config
 	front    atomic.Pointer[front]
+	keys     atomic.Pointer[keys]
 	open     atomic.Int64
 	limit    atomic.Int64
 	alt      atomic.Pointer[[]string]
@@ -72,6 +77,8 @@ type Server struct {
 	back     *backends
 	quic     quicServer
 	stats    statistics
+	counters counters
+	metrics  *metrics.Set
 	stores   stores
 	pool     *buffer.Pool
 	limits   *limits.Limiter
@@ -93,7 +100,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, fronts: map[Timeout]*front{}, stall: defaultStall, back: newBackends(o.Roots), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, fronts: map[Timeout]*front{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
 	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
@@ -103,6 +110,7 @@ func NewServer(o Options) (*Server, error) {
 	if s.pool, err = buffer.NewPool(conf); err != nil {
 		return nil, err
 	}
+	s.metrics = metrics.New(s.samples)
 	s.limit.Store(defaultConnections)
 	s.tls = s.tlsConfig()
 	t, err := Compile(Config{}, nil)
@@ -125,7 +133,11 @@ const (
 // Configure puts a configuration in the place of the one before. Connections and requests under way go on with what they
 // began with; where it returns an error, nothing has changed.
 func (s *Server) Configure(c Config) error {
-	t, err := Compile(c, s.build(&c))
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, s.build(&c, p))
 	if err != nil {
 		return err
 	}
@@ -137,15 +149,20 @@ func (s *Server) Configure(c Config) error {
 		return err
 	}
 	t.limit(s.limits)
+	t.count(s.metrics)
 	s.face(c.Timeouts)
-	old := s.table.Swap(t)
-	s.back.keep(t, old)
+	s.table.Store(t)
+	p.next.Apply()
 	return nil
 }
 
 // Test says what Configure would, and changes nothing.
 func (s *Server) Test(c Config) error {
-	t, err := Compile(c, s.back.check)
+	p, err := s.back.plan(c)
+	if err != nil {
+		return err
+	}
+	t, err := Compile(c, p.handler)
 	if err != nil {
 		return err
 	}
@@ -176,6 +193,7 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 		pause = 0
 		if s.open.Add(1) > s.limit.Load() {
 			s.open.Add(-1)
+			s.counters.turnedAway.Add(1)
 			c.Close()
 			continue
 		}
@@ -186,27 +204,48 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 // serveConn shakes hands and passes the connection on to the server of its protocol.
 func (s *Server) serveConn(c net.Conn, secure bool) {
 	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
-	info := &conn{server: s, peer: peer.Addr(), port: local.Port()}
+	info := &conn{server: s, port: local.Port()}
 	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
+	table := s.table.Load()
+	within := orDefault(table.cfg.Timeouts.Header, defaultHeader)
+	if table.cfg.ProxyProtocol && table.trusted.has(peer.Addr()) {
+		s.wait(handed, true)
+		begun, client, err := announced(c, peer, within)
+		s.wait(handed, false)
+		if err != nil {
+			handed.Close()
+			s.cfg.Log.Debug("accept", "proxy", peer.Addr(), "error", err)
+			return
+		}
+		handed.Conn, peer = begun, client
+	}
+	info.peer = peer.Addr()
 	if !secure {
 		s.front.Load().hand1.give(s.guarded(handed, handed))
 		return
 	}
 	s.wait(handed, true)
 	t := tls.Server(handed, s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	err := t.HandshakeContext(ctx)
 	cancel()
 	s.wait(handed, false)
 	if err != nil {
 		handed.Close()
+		s.counters.unshaken.Add(1)
 		s.cfg.Log.Debug("TLS handshake", "client", peer.Addr(), "error", err)
 		return
 	}
 	state := t.ConnectionState()
 	info.state = &state
+	if state.DidResume {
+		s.counters.resumed.Add(1)
+	} else {
+		s.counters.shaken.Add(1)
+	}
 	switch state.NegotiatedProtocol {
 	case "h2":
+		handed.batch = &batch{}
 		s.front.Load().hand2.give(t)
 	case acmeTLS:
 		t.Close() // the certificate was the answer
@@ -263,7 +302,7 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 	}
 	s.mu.Unlock()
 	g := make(chan error, 3)
-	go func() { g <- s.quic.drain(ctx) }()
+	go func() { g <- s.quic.drain(ctx, s.cfg.Handover) }()
 	go func() { g <- s.each(func(f *front) error { return f.h2.Shutdown(ctx) }) }()
 	go func() {
 		// A client may be sending on a connection that is idle here; closing it now would lose that request.
@@ -308,58 +347,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.back.set.Close()
 	s.stores.close()
 	return errors.Join(s.each(func(f *front) error { return errors.Join(f.h1.Close(), f.h2.Close()) }), s.quic.close())
-}
-
-// Access is one request, for the log.
-type Access struct {
-	Time     time.Time      `json:"time"`
-	ID       string         `json:"id,omitempty"`
-	Client   netip.Addr     `json:"client"`
-	Method   string         `json:"method,omitempty"`
-	Host     string         `json:"host,omitempty"`
-	Path     string         `json:"path,omitempty"`
-	Query    string         `json:"query,omitempty"`
-	Protocol string         `json:"protocol"`
-	TLS      string         `json:"tls,omitempty"`
-	Route    string         `json:"route,omitempty"`
-	Status   int            `json:"status"`
-	Received int64          `json:"received"`
-	Sent     int64          `json:"sent"`
-	Took     field.Duration `json:"took"`
-	Agent    string         `json:"agent,omitempty"`
-	Referer  string         `json:"referer,omitempty"`
-	// WAF are the rules of the firewall for applications that the request fell under.
-	WAF []int `json:"waf,omitempty"`
-	// Reason is why the proxy itself refused or failed.
-	Reason string `json:"reason,omitempty"`
-}
-
-// record reports an exchange.
-func (s *Server) record(x *exchange) {
-	s.stats.count(x.status, x.reason != "")
-	s.observe(x)
-	if s.cfg.Reporter == nil {
-		return
-	}
-	r := x.request
-	a := Access{Time: x.start, ID: x.id, Client: x.client, Method: r.Method, Host: x.host, Path: x.path, Protocol: r.Proto,
-		Status: x.status, Received: x.received, Sent: x.written, Took: field.Duration(time.Since(x.start)), WAF: x.found, Agent: r.UserAgent(), Referer: r.Referer(), Reason: x.reason}
-	if x.table.cfg.LogQuery == On {
-		a.Query = r.URL.RawQuery
-	}
-	if x.route != nil {
-		a.Route = x.route.key
-	}
-	if x.conn.state != nil {
-		a.TLS = tls.VersionName(x.conn.state.Version)
-	}
-	s.report(a)
-}
-
-func (s *Server) report(a Access) {
-	if s.cfg.Reporter != nil {
-		s.cfg.Reporter.Access(a)
-	}
 }

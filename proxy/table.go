@@ -7,10 +7,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -20,6 +20,7 @@ const (
 	backendURL
 	backendFiles
 	backendRedirect
+	backendGroup
 )
 
 // kind is what sort of back end a route has, and what it leads to.
@@ -32,6 +33,8 @@ func (r *Route) kind() (int, string) {
 		return backendFiles, strings.TrimPrefix(rest, "//")
 	case "redirect":
 		return backendRedirect, rest
+	case "upstream":
+		return backendGroup, rest
 	}
 	return backendNone, ""
 }
@@ -42,7 +45,10 @@ type Table struct {
 	routes  []*route
 	trusted prefixList
 	exempt  prefixList
+	readers prefixList // of metrics
 	limits  *limits.Rules
+	counts  *metrics.Route // of requests without a route; nil where nothing is counted
+	asks    bool           // a host asks clients for certificates
 	cfg     Config
 }
 
@@ -50,6 +56,8 @@ type Table struct {
 type paths struct {
 	exact  map[string]*route
 	prefix map[string]*route // without a slash at the end; "" is the route for everything
+	asking *asking           // of clients in their handshake; nil is nothing
+	open   bool              // a route of it needs no certificate
 }
 
 // route is a Route, ready to serve.
@@ -62,7 +70,9 @@ type route struct {
 	deny     prefixList
 	insiders prefixList
 	nations  *nations
+	clients  *clients // who has to show a certificate; nil is nobody
 	limits   *limits.Rules
+	counts   *metrics.Route
 	waf      waf.Engine
 	maxBody  int64
 	security securityHeaders
@@ -86,7 +96,7 @@ func Compile(c Config, back Back) (*Table, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt)}
+	t := &Table{hosts: map[string]*paths{}, cfg: c, trusted: parsePrefixes(c.Trusted), exempt: parsePrefixes(c.Exempt), readers: parsePrefixes(c.Metrics.Allow)}
 	var e field.Errors
 	for i := range c.Routes {
 		r := &route{Route: c.Routes[i]}
@@ -109,6 +119,7 @@ func Compile(c Config, back Back) (*Table, error) {
 			p.prefix[r.prefix] = r
 		}
 	}
+	t.ask()
 	return t, e.Err()
 }
 
@@ -116,6 +127,7 @@ func (r *route) compile() {
 	r.key = r.Key()
 	r.prefix = strings.TrimSuffix(r.path(), "/")
 	r.allow, r.deny, r.insiders = parsePrefixes(r.Allow), parsePrefixes(r.Deny), parsePrefixes(r.MaintenanceAllow)
+	r.clients = r.ClientAuth.compile()
 	r.nations = r.Countries.compile()
 	if len(r.Methods) > 0 {
 		r.methods = map[string]bool{}
@@ -198,14 +210,6 @@ func canonical(names []string) []string {
 		out[i] = http.CanonicalHeaderKey(n)
 	}
 	return out
-}
-
-// orDefault is d, or what it is by default.
-func orDefault(d field.Duration, def time.Duration) time.Duration {
-	if d > 0 {
-		return time.Duration(d)
-	}
-	return def
 }
 
 // backendTarget is the URL of a back end that was validated.

@@ -10,7 +10,7 @@ import (
 const acmeTLS = "acme-tls/1"
 
 // tlsConfig is TLS 1.2 with suites that have forward secrecy and authenticated encryption, or TLS 1.3, whose suites all do.
-// The keys of session tickets are made and changed each day by crypto/tls, and live only in this process.
+// The keys of session tickets are made and changed each day by crypto/tls, until SetKeys says others.
 func (s *Server) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -23,7 +23,7 @@ func (s *Server) tlsConfig() *tls.Config {
 		GetCertificate: s.certificate,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			if !slices.Contains(hello.SupportedProtos, acmeTLS) {
-				return nil, nil
+				return s.configFor(hello), nil
 			}
 			c := s.cfg.Certificates.Challenge(hello.ServerName)
 			if c == nil {
@@ -32,6 +32,50 @@ func (s *Server) tlsConfig() *tls.Config {
 			return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{acmeTLS}, Certificates: []tls.Certificate{*c}}, nil
 		},
 	}
+}
+
+// Keys are secrets that the processes share that serve one after the other, so that clients need not notice: sessions are
+// resumed, and a client whose QUIC connection is gone is told so. They are for memory alone.
+type Keys struct {
+	// Tickets are of session tickets, 32 bytes each: the first makes them, all are good to resume.
+	Tickets [][]byte `json:"tickets"`
+	// Reset is of stateless resets (RFC 9000, section 10.3), 32 bytes. It is used from the next start of HTTP/3 on.
+	Reset []byte `json:"reset"`
+}
+
+type keys struct{ Reset [32]byte }
+
+const maxTicketKeys = 16
+
+// SetKeys puts keys in the place of those before.
+func (s *Server) SetKeys(k Keys) error {
+	if len(k.Tickets) == 0 || len(k.Tickets) > maxTicketKeys || len(k.Reset) != 32 {
+		return errors.New("set keys: there are too few or too many, or one is not 32 bytes long")
+	}
+	var tickets [][32]byte
+	for _, t := range k.Tickets {
+		if len(t) != 32 {
+			return errors.New("set keys: one is not 32 bytes long")
+		}
+		tickets = append(tickets, [32]byte(t))
+	}
+	s.tls.SetSessionTicketKeys(tickets)
+	s.keys.Store(&keys{[32]byte(k.Reset)})
+	return nil
+}
+
+// quicTLS is TLS for HTTP/3, which works with a copy of what it is given: each handshake gets a copy of what is valid then.
+func (s *Server) quicTLS() *tls.Config {
+	c := s.tls.Clone()
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if one := s.configFor(hello); one != nil {
+			return one, nil
+		}
+		one := s.tls.Clone()
+		one.GetConfigForClient = nil
+		return one, nil
+	}
+	return c
 }
 
 // certificate picks by the name in the hello, in its normal form.

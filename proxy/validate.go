@@ -14,7 +14,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/platformd/platformd/proxy/field"
+	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/static"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // MaxRoutes bounds a Config.
@@ -26,6 +28,7 @@ func (c *Config) Validate() error {
 	if len(c.Routes) > MaxRoutes {
 		e.Add("routes", "%d are too many; at most %d", len(c.Routes), MaxRoutes)
 	}
+	e.Join("upstreams", upstream.Validate(c.Upstreams))
 	seen := map[string]int{}
 	for i := range c.Routes {
 		r := &c.Routes[i]
@@ -35,8 +38,12 @@ func (c *Config) Validate() error {
 			e.Add(at, "%q is also routes[%d]; remove one of them", r.Key(), j)
 		}
 		seen[r.Key()] = i
+		if kind, name := r.kind(); kind == backendGroup && !slices.ContainsFunc(c.Upstreams, func(g upstream.Group) bool { return g.Name == name }) {
+			e.Add(at+".backend", "there is no upstream %q; add it to upstreams, or correct the name", name)
+		}
 	}
 	c.validateStores(&e)
+	c.validateClients(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
 	if c.ProxyProtocol && len(c.Trusted) == 0 {
 		e.Add("proxy_protocol", "needs trusted_proxies: without them anybody could claim any address")
@@ -47,6 +54,7 @@ func (c *Config) Validate() error {
 		e.Add("seccomp", "%q must be filter, log, strict or off", c.Seccomp)
 	}
 	c.Timeouts.validate(&e)
+	c.Metrics.validate(&e)
 	if c.MaxConnections < 0 || c.MaxConnections > 1_000_000 {
 		e.Add("max_connections", "%d must be between 0 and 1000000", c.MaxConnections)
 	}
@@ -126,6 +134,9 @@ func (r *Route) Validate() error {
 	if r.Auth != nil {
 		e.Join("auth", r.Auth.Validate())
 	}
+	if r.ClientAuth != nil {
+		e.Join("client_auth", r.ClientAuth.Validate())
+	}
 	if r.WAF != nil {
 		e.Join("waf", r.WAF.Validate())
 	}
@@ -141,6 +152,7 @@ func (r *Route) Validate() error {
 	r.Security.validate(&e)
 	duration(&e, "backend_timeouts.connect", r.BackendTimeouts.Connect)
 	duration(&e, "backend_timeouts.answer", r.BackendTimeouts.Answer)
+	duration(&e, "backend_timeouts.stall", r.BackendTimeouts.Stall)
 	oneOf(&e, "preserve_host", r.PreserveHost)
 	return e.Err()
 }
@@ -202,11 +214,21 @@ func (r *Route) validateBackend(e *field.Errors) {
 		if !slices.Contains(redirectStatuses, r.Redirect.Status) {
 			e.Add("redirect.status", "%d must be 301, 302, 303, 307 or 308", r.Redirect.Status)
 		}
+	case backendGroup:
+		if r.SNIName != "" || r.CA != "" {
+			e.Add("sni_name", "belongs to the servers of %q, and is set there; the same goes for ca", r.Backend)
+		}
+		if r.BackendTimeouts != (BackendTimeout{}) {
+			e.Add("backend_timeouts", "are those of %q, and are set there as timeouts", r.Backend)
+		}
 	default:
-		e.Add("backend", "%q is not one of http://, https://, h2c://, file:/// and redirect:", r.Backend)
+		e.Add("backend", "%q is not one of http://, https://, h2c://, upstream:, file:/// and redirect:", r.Backend)
 	}
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)
+	}
+	if r.Cache != nil && r.Auth != nil {
+		e.Add("cache", "does not go with auth: what is stored for one user would be shown to another; leave one of them out")
 	}
 	if r.Cache != nil {
 		e.Join("cache", r.Cache.Validate())
@@ -226,7 +248,7 @@ func (h *HeaderEdit) validate(e *field.Errors, at string) {
 	for name, value := range h.Set {
 		if !httpguts.ValidHeaderFieldName(name) {
 			e.Add(field.Key(at+".set", name), "%q is not a header name", name)
-		} else if hopByHop(http.CanonicalHeaderKey(name)) || strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Host") {
+		} else if header.HopByHop(http.CanonicalHeaderKey(name)) || strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Host") {
 			e.Add(field.Key(at+".set", name), "%s belongs to the connection and cannot be set", name)
 		}
 		if !httpguts.ValidHeaderFieldValue(value) {

@@ -48,6 +48,10 @@ test | bench)
         want firewalld firewalld
         want dbus dbus-daemon # firewalld is started with a bus of its own
         want conntrack conntrack
+        want nginx-light nginx # peers of the proxy, and what puts load on them
+        want haproxy haproxy
+        want wrk wrk
+        want nghttp2-client h2load
     fi
     ;;
 e2e)
@@ -106,6 +110,8 @@ if [ -d /run/systemd/system ]; then
         knot) services=knot.service ;;
         nginx-light) services=nginx.service ;;
         firewalld) services=firewalld.service ;;
+        nginx-light) services=nginx.service ;;
+        haproxy) services=haproxy.service ;;
         *) continue ;;
         esac
         for service in $services; do

@@ -20,8 +20,6 @@ type routeInput struct {
 	Body    proxy.Route
 }
 
-type accessInput struct{ wire.AccessFilter }
-
 type proxyTestInput struct {
 	File    string `query:"file" doc:"The name of the file, for messages about its lines."`
 	RawBody []byte `contentType:"application/yaml"`
@@ -38,14 +36,14 @@ func (s *server) proxyRoutes() {
 		return s.host.Proxy(ctx)
 	})
 	route(s, http.MethodGet, "/proxy/log", "list-requests", "The newest requests, oldest first", func(ctx context.Context, in *struct {
-		accessInput
+		wire.AccessFilter
 		Limit int `query:"limit" minimum:"1" maximum:"20000" default:"100"`
 	}) ([]wire.Access, error) {
 		out, err := s.host.ProxyLog(ctx, in.AccessFilter, in.Limit)
 		return list(out), err
 	})
 	stream(s, "/proxy/log/stream", "follow-requests", "Requests as they are answered", func(ctx context.Context, in *struct {
-		accessInput
+		wire.AccessFilter
 		After uint64 `query:"after" doc:"Only requests with a higher number."`
 	}, send func(int64, wire.Access) error) error {
 		return s.host.FollowProxyLog(ctx, in.AccessFilter, in.After, func(a wire.Access) error { return send(int64(a.Seq), a) })

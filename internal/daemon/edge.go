@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/health"
+	"github.com/platformd/platformd/internal/host"
 	"github.com/platformd/platformd/internal/worker"
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
@@ -24,9 +26,11 @@ type edge struct {
 	http, https string
 	cfg         worker.WebConfig
 	current     func() proxy.Config
+	lands       func() ranges.Info
 	health      *health.Registry
 
-	wake chan struct{}
+	wake   chan struct{}
+	landed landed
 
 	mu         sync.Mutex
 	sockets    []worker.WebSocket
@@ -40,8 +44,8 @@ type edge struct {
 // Drain times: what a worker that is replaced, or told to end, may take.
 var edgeDrain = worker.WebDrain{Idle: 10 * time.Second, Grace: 10 * time.Minute}
 
-func newEdge(cfg Config, web worker.WebConfig, h *health.Registry, current func() proxy.Config) *edge {
-	return &edge{http: cfg.HTTP, https: cfg.HTTPS, cfg: web, current: current, health: h, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+func newEdge(cfg Config, web worker.WebConfig, h *health.Registry, current func() proxy.Config, lands func() ranges.Info) *edge {
+	return &edge{lands: lands, http: cfg.HTTP, https: cfg.HTTPS, cfg: web, current: current, health: h, wake: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // enabled reports whether there is anything to listen on.
@@ -60,8 +64,15 @@ func (e *edge) run(ctx context.Context) error {
 		if err == nil {
 			err = e.ensure(ctx)
 		}
+		var missing error
 		if err == nil {
+			if missing = e.bringCountries(ctx); missing != nil {
+				e.cfg.Log.Warn("give the proxy country data", "error", missing)
+			}
 			err = e.apply(ctx)
+		}
+		if err == nil {
+			err = missing
 		}
 		var gone <-chan struct{}
 		if p := e.worker(); p != nil {
@@ -109,6 +120,7 @@ func (e *edge) adopt(ctx context.Context) {
 		if newest {
 			if err := e.listen(); err == nil {
 				if err := e.ensure(ctx); err == nil {
+					_ = e.bringCountries(ctx) // both are tried again
 					_ = e.apply(ctx)
 				}
 			}
@@ -221,7 +233,7 @@ func (d *Daemon) openEdge() error {
 	dir := edgeDir(d.cfg.DataDir)
 	// The worker enters its own folder through a parent that lets anybody pass and nobody look.
 	web := worker.WebConfig{UID: uid, GID: gid, RunDir: filepath.Join(dir, "run"), WorkDir: filepath.Join(dir, "work"), Roots: d.cfg.FileRoots, Version: d.cfg.Version,
-		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append,
+		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append, Strike: d.webStrike,
 		Seccomp: func() string { s, _ := d.store.Current(); return cmp.Or(s.Proxy.Seccomp, "filter") }}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)
@@ -233,8 +245,8 @@ func (d *Daemon) openEdge() error {
 	}
 	d.edge = newEdge(d.cfg, web, d.health, func() proxy.Config {
 		s, _ := d.store.Current()
-		return s.Proxy
-	})
+		return host.Proxy(&s)
+	}, d.countryData)
 	return nil
 }
 

@@ -88,6 +88,7 @@ func (d *Daemon) reportGeo(ctx context.Context, m geo.Meta, changed bool, err er
 	}
 	d.health.Clear("geo-data")
 	if changed {
+		d.edge.kick()
 		d.record(ctx, activity.Record{Actor: "platformd", Source: "local", Action: activity.GeoDataUpdated, Object: "geo", Outcome: activity.OK,
 			Message: fmt.Sprintf("%d IPv4 and %d IPv6 records", m.DB.V4, m.DB.V6)})
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"go4.org/netipx"
+
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/state"
 	"github.com/platformd/platformd/proxy"
@@ -45,6 +47,21 @@ func Compile(s *state.State, f Facts) (Desired, error) {
 		return Desired{}, fmt.Errorf("compile firewall: %w", err)
 	}
 	return Desired{Firewall: rs}, nil
+}
+
+// Proxy is what the proxy is to serve: the document's section, in which the firewall's always-allowed are exempt.
+func Proxy(s *state.State) proxy.Config {
+	c := s.Proxy
+	if len(s.Firewall.Allow) == 0 {
+		return c
+	}
+	c.Exempt = slices.Clone(c.Exempt)
+	for _, a := range s.Firewall.Allow {
+		for _, p := range netipx.IPRangeFrom(a.Target.From, a.Target.To).Prefixes() {
+			c.Exempt = append(c.Exempt, p.String())
+		}
+	}
+	return c
 }
 
 // policy is the firewall policy with what other parts of the document ask of it.

@@ -161,6 +161,13 @@ func (c *comparison) item(path string, a, b reflect.Value, i, j, endA, endB int)
 // keys are what the items from..end of a list are called; ok is false where they have no name or two have the same.
 func keys(list reflect.Value, from, end int) (out []string, ok bool) {
 	t := list.Type().Elem()
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[keyed]()) {
+		return distinct(list, from, end, func(v reflect.Value) string {
+			p := reflect.New(t)
+			p.Elem().Set(v)
+			return p.Interface().(keyed).Key()
+		})
+	}
 	field := -1
 	for _, name := range []string{"path", "source", "target", "name"} { // the last one that is there counts
 		for i := range t.NumField() {
@@ -172,9 +179,16 @@ func keys(list reflect.Value, from, end int) (out []string, ok bool) {
 	if field < 0 {
 		return nil, false
 	}
+	return distinct(list, from, end, func(v reflect.Value) string { return fmt.Sprint(v.Field(field).Interface()) })
+}
+
+// keyed is an item that knows what it is called.
+type keyed interface{ Key() string }
+
+func distinct(list reflect.Value, from, end int, key func(reflect.Value) string) (out []string, ok bool) {
 	seen := make(map[string]bool, end-from)
 	for i := from; i < end; i++ {
-		key := fmt.Sprint(list.Index(i).Field(field).Interface())
+		key := key(list.Index(i))
 		if seen[key] {
 			return nil, false
 		}

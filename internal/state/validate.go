@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/firewall/geo"
+	"github.com/platformd/platformd/proxy/field"
 )
 
 // FieldError is one thing that is wrong with a document, by the path of its field ("bans.factor").
@@ -31,6 +33,11 @@ func (s *State) Validate() error {
 	}
 	v.join("firewall", s.Firewall.Validate())
 	v.join("proxy", s.Proxy.Validate())
+	for i, r := range s.Proxy.Routes {
+		if r.Countries != nil {
+			v.join(field.Index("proxy.routes", i)+".countries", geo.Check(slices.Concat(r.Countries.Allow, r.Countries.Deny)))
+		}
+	}
 	s.Bans.validate(v)
 	s.Certs.validate(v)
 	s.Settings.validate(v)

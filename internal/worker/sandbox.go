@@ -96,6 +96,7 @@ type files struct {
 	read    []string // files and folders; those that are not there are left out
 	write   []string // folders in which files may be made, changed and removed
 	run     []string // programs
+	roots   []int    // descriptors of folders to read, opened by somebody who may
 }
 
 // confineFiles takes away the file system, but for what the network needs if that is wanted; without it, TCP goes too.
@@ -142,6 +143,11 @@ func (f files) confine() (weak []string, err error) {
 			return nil, err
 		}
 	}
+	for _, root := range f.roots {
+		if err := allowDescriptor(int(fd), root, "a root", unix.LANDLOCK_ACCESS_FS_READ_FILE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
+			return nil, err
+		}
+	}
 	for _, path := range f.run {
 		if err := allow(int(fd), path, unix.LANDLOCK_ACCESS_FS_READ_FILE|unix.LANDLOCK_ACCESS_FS_EXECUTE, unix.LANDLOCK_ACCESS_FS_READ_DIR); err != nil {
 			return nil, err
@@ -171,6 +177,10 @@ func allow(ruleset int, path string, ofFiles, ofFolders uint64) error {
 		return fmt.Errorf("open %s for Landlock: %w", path, err)
 	}
 	defer unix.Close(fd)
+	return allowDescriptor(ruleset, fd, path, ofFiles, ofFolders)
+}
+
+func allowDescriptor(ruleset, fd int, path string, ofFiles, ofFolders uint64) error {
 	rights := ofFiles
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err == nil {
@@ -190,7 +200,7 @@ func allow(ruleset int, path string, ofFiles, ofFolders uint64) error {
 
 // confineWeb is confine and confineFiles for the proxy, which needs descriptors and memory by the load it has, serves files
 // below roots, and has one folder of its own.
-func confineWeb(roots []string, work, calls string) (weak []string, err error) {
+func confineWeb(roots []int, work, calls string) (weak []string, err error) {
 	if err := lower(unix.RLIMIT_CORE, 0); err != nil {
 		return nil, fmt.Errorf("set resource limit: %w", err)
 	}
@@ -201,7 +211,7 @@ func confineWeb(roots []string, work, calls string) (weak []string, err error) {
 	if weak, err = surrender(); err != nil {
 		return nil, err
 	}
-	f := files{connect: true, read: append(strings.Fields(readable), roots...)}
+	f := files{connect: true, read: strings.Fields(readable), roots: roots}
 	if work != "" {
 		f.write = []string{work}
 	}

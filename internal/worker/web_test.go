@@ -114,13 +114,13 @@ func (s *webSite) selfSigned(name string) WebPair {
 }
 
 // start runs a worker that serves a back end.
-func (s *webSite) start(backend string) *WebProcess {
+func (s *webSite) start(backend string, exempt ...string) *WebProcess {
 	s.Helper()
 	p, err := StartWeb(s.Context(), s.cfg, s.sockets)
 	if err != nil {
 		s.Fatal(err)
 	}
-	if err := p.Configure(s.Context(), proxy.Config{Routes: []proxy.Route{{Host: "a.test", Backend: backend}}}); err != nil {
+	if err := p.Configure(s.Context(), proxy.Config{Exempt: exempt, Routes: []proxy.Route{{Host: "a.test", Backend: backend}}}); err != nil {
 		s.Fatal(err)
 	}
 	return p
@@ -263,7 +263,7 @@ func canceled() context.Context {
 func TestWebTakesOverUnderLoad(t *testing.T) {
 	s := newWebSite(t)
 	b := backend(t)
-	old := s.start(b.URL)
+	old := s.start(b.URL, "127.0.0.0/8")
 	const clients = 8
 	var done, failed atomic.Int64
 	var firstErr atomic.Pointer[error]
@@ -288,7 +288,7 @@ func TestWebTakesOverUnderLoad(t *testing.T) {
 	}
 	for range 3 {
 		wait(2000)
-		next := s.start(b.URL)
+		next := s.start(b.URL, "127.0.0.0/8")
 		if err := old.Drain(t.Context(), WebDrain{Idle: 10 * time.Second, Grace: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +307,7 @@ func TestWebTakesOverUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-old.Gone()
-	s.start(b.URL)
+	s.start(b.URL, "127.0.0.0/8")
 	wait(2000)
 	cancel()
 	group.Wait()

@@ -159,6 +159,17 @@ func (w *webCerts) prefetch(ctx context.Context, names []string) {
 	}
 }
 
+// Expiry implements proxy.Expiring.
+func (w *webCerts) Expiry() map[string]time.Time {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	out := make(map[string]time.Time, len(w.have))
+	for name, c := range w.have {
+		out[name] = c.Leaf.NotAfter
+	}
+	return out
+}
+
 // Challenge implements proxy.Certificates.
 func (w *webCerts) Challenge(name string) *tls.Certificate {
 	w.mu.RLock()

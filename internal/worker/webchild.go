@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/handover"
+	"github.com/platformd/platformd/proxy/waf/coraza"
 )
 
 // The descriptors of a proxy worker: it listens on the first for the daemon, and gets all others from it.
@@ -23,12 +26,13 @@ const (
 	fdControl = 3
 	fdWebExe  = 4
 	fdWork    = 5
+	fdRoots   = 6 // and those behind it; a root that was not there is closed
 )
 
 // WebArgs is what a proxy worker is told before it gives up everything.
 type WebArgs struct {
 	Version string
-	Roots   []string // folders below which files may be served
+	Roots   []string // folders below which files may be served; their descriptors come with them
 	// Work is a folder of its own, for the cache and for what does not fit into memory; its descriptor comes with it, as its
 	// path may lead through folders that the user cannot enter.
 	Work string
@@ -43,10 +47,13 @@ type web struct {
 	server *proxy.Server
 	certs  *webCerts
 	access *accessLog
+	struck *strikeTeller
+	lands  webCountries
 	weak   []string
 
 	mu      sync.Mutex
 	sockets []WebSocket // kept to hand them on
+	keys    proxy.Keys  // kept to hand them on
 	serving bool
 	ended   chan struct{}
 }
@@ -66,33 +73,67 @@ func Web(args WebArgs, stderr io.Writer) int {
 
 func (w *web) run() error {
 	var err error
+	var roots []int
+	for i := range w.args.Roots {
+		if _, err := unix.FcntlInt(uintptr(fdRoots+i), unix.F_GETFD, 0); err == nil {
+			roots = append(roots, fdRoots+i)
+		}
+	}
+	var relay *handover.Relay
 	work := ""
 	if w.args.Work != "" {
 		if err := errors.Join(unix.Fchdir(fdWork), unix.Close(fdWork)); err != nil {
 			return fmt.Errorf("enter %s: %w", w.args.Work, err)
 		}
 		work = "."
+		// The sandbox lets no socket be bound.
+		if relay, err = handover.Open(work); err != nil {
+			return err
+		}
+		defer relay.Close()
 	}
-	if w.weak, err = confineWeb(w.args.Roots, work, w.args.Seccomp); err != nil {
+	if w.weak, err = confineWeb(roots, work, w.args.Seccomp); err != nil {
 		return fmt.Errorf("confine: %w", err)
+	}
+	for _, fd := range roots {
+		unix.Close(fd)
 	}
 	f := os.NewFile(fdControl, "control")
 	control, err := net.FileListener(f)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("take the control socket: %w", err)
 	}
-	w.access = newAccessLog()
-	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Log: w.log, Roots: w.args.Roots, Work: work})
+	w.access, w.struck = newAccessLog(), newStrikeTeller()
+	if work != "" {
+		if err := os.MkdirAll(formsDir, 0o700); err != nil {
+			return fmt.Errorf("make folder %s: %w", formsDir, err)
+		}
+		sweepForms(time.Now().Add(-time.Hour))
+	}
+	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work,
+		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
 	if err != nil {
 		return err
 	}
 	go w.access.run(w.ended)
+	go w.struck.run(w.ended)
 	go w.control(control.(*net.UnixListener))
 	<-w.ended
 	return nil
 }
 
-// control takes one daemon after the other; a new one takes the place of the last.
+// sweepForms removes what workers that were killed have left; one that still drains may have files that are younger.
+func sweepForms(before time.Time) {
+	entries, _ := os.ReadDir(formsDir)
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.ModTime().Before(before) {
+			_ = os.Remove(filepath.Join(formsDir, e.Name()))
+		}
+	}
+}
+
+// control takes one daemon after the other; a new one takes the place of the last. One that only brings something is gone
+// again when that was taken.
 func (w *web) control(l *net.UnixListener) {
 	l.SetUnlinkOnClose(false)
 	end := func() {}
@@ -103,20 +144,32 @@ func (w *web) control(l *net.UnixListener) {
 			time.Sleep(time.Second)
 			continue
 		}
+		_, sockets, rest, err := greeted(c)
+		if err != nil {
+			w.log.Warn("greet the daemon", "error", err)
+			c.Close()
+			continue
+		}
+		if len(sockets) == 1 && sockets[0].Kind == parcelCountries {
+			if err = w.lands.take(sockets[0].File); err == nil {
+				err = greet(c, w.args.Version, nil)
+			}
+			if err != nil {
+				w.log.Warn("take country data", "error", err)
+			}
+			c.Close()
+			continue
+		}
 		end()
 		ctx, cancel := context.WithCancel(context.Background())
 		end = cancel
-		go w.daemon(ctx, c)
+		go w.daemon(ctx, c, sockets, rest)
 	}
 }
 
 // daemon talks to one daemon until one of them ends.
-func (w *web) daemon(ctx context.Context, c *net.UnixConn) {
-	_, sockets, rest, err := greeted(c)
-	if err == nil {
-		err = greet(c, w.args.Version, w.take(sockets))
-	}
-	if err != nil {
+func (w *web) daemon(ctx context.Context, c *net.UnixConn, sockets []WebSocket, rest []byte) {
+	if err := greet(c, w.args.Version, w.take(sockets)); err != nil {
 		w.log.Warn("greet the daemon", "error", err)
 		c.Close()
 		return
@@ -124,11 +177,13 @@ func (w *web) daemon(ctx context.Context, c *net.UnixConn) {
 	l := link.New(&prefixed{UnixConn: c, first: rest}, link.Config{MaxFrame: maxFromDaemon, Handle: w.handle})
 	w.certs.link.Store(l)
 	w.access.to(l)
+	w.struck.to(l)
 	if err := l.Run(ctx); err != nil {
 		w.log.Warn("listen to the daemon", "error", err)
 	}
 	w.certs.link.CompareAndSwap(l, nil)
 	w.access.forget(l)
+	w.struck.forget(l)
 }
 
 // take keeps the first sockets that come.
@@ -184,6 +239,22 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 			return nil, err
 		}
 		return w.server.Purge(what)
+	case webKeys:
+		var k proxy.Keys
+		if err := json.Unmarshal(params, &k); err != nil {
+			return nil, errors.New("what came are no keys") // the cause may quote them
+		}
+		if err := w.server.SetKeys(k); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.keys = k
+		return nil, nil
+	case webOldKeys:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.keys, nil
 	case webStatus:
 		return w.status(), nil
 	}
@@ -204,7 +275,11 @@ func (w *web) serve() error {
 			if err != nil {
 				return fmt.Errorf("take socket %s: %w", s.Addr, err)
 			}
-			go w.report(s, func() error { return w.server.ServeQUIC(pc) })
+			serve, err := w.server.ListenQUIC(pc)
+			if err != nil {
+				return err
+			}
+			go w.report(s, serve)
 			continue
 		}
 		l, err := net.FileListener(s.File)
@@ -244,5 +319,5 @@ func (w *web) drain(d WebDrain) {
 func (w *web) status() WebStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
+	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), DroppedStrikes: w.struck.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/limits"
 )
 
 // WebConfig is how proxy workers are started and talked to.
@@ -38,6 +39,9 @@ type WebConfig struct {
 	// Certificate answers a worker that asks for a name, and Logs takes its records, lines of JSON. Both are hostile input.
 	Certificate func(ctx context.Context, name string) (WebPair, error)
 	Logs        func([]byte)
+	// Strike takes what clients did, checked and no more often than strikeRate. It is hostile input all the same: a worker
+	// that was taken over can have anybody struck.
+	Strike func(context.Context, limits.Strike)
 }
 
 func (cfg WebConfig) seccomp() string {
@@ -57,6 +61,7 @@ type WebProcess struct {
 	path string
 	link *link.Link
 	gone chan struct{}
+	took strikeTaker
 }
 
 // StartWeb starts a worker on sockets. It outlives this process: whoever comes next finds it by AdoptWeb.
@@ -99,6 +104,10 @@ func controlSocket(dir string) (string, *os.File, error) {
 	return path, f, err
 }
 
+// formsDir is where, in its own folder, a worker puts files that live as long as a request. Libraries take it for granted
+// that there is such a place.
+const formsDir = "forms"
+
 func spawnWeb(cfg WebConfig, control *os.File) error {
 	if cfg.Exe == "" {
 		cfg.Exe = "/proc/self/exe"
@@ -108,21 +117,28 @@ func spawnWeb(cfg WebConfig, control *os.File) error {
 		return fmt.Errorf("open program: %w", err)
 	}
 	defer exe.Close()
-	files := []*os.File{control, exe}
+	files := []*os.File{control, exe, nil}
 	if cfg.WorkDir != "" {
 		work, err := os.Open(cfg.WorkDir)
 		if err != nil {
 			return fmt.Errorf("open the worker's folder: %w", err)
 		}
 		defer work.Close()
-		files = append(files, work)
+		files[2] = work
+	}
+	for _, root := range cfg.Roots {
+		f, err := os.Open(root) // nil where it is not there
+		if err == nil {
+			defer f.Close()
+		}
+		files = append(files, f)
 	}
 	attr, weak := (&Pool{cfg: Config{UID: cfg.UID, GID: cfg.GID}}).attributes(false)
 	attr.Pdeathsig, attr.Setpgid, attr.Setsid = 0, false, true
 	start := func() (*exec.Cmd, error) {
 		cmd := exec.Command("/proc/self/fd/" + strconv.Itoa(fdWebExe))
 		cmd.Args = append(append([]string{}, cfg.Args...), "proxy", "--release", cfg.Version, "--roots", strings.Join(cfg.Roots, ":"), "--work", cfg.WorkDir, "--seccomp", cfg.seccomp())
-		cmd.Env = []string{"GOTRACEBACK=single"}
+		cmd.Env = []string{"GOTRACEBACK=single", "TMPDIR=" + formsDir}
 		cmd.Dir = "/"
 		cmd.Stderr = os.Stderr
 		cmd.ExtraFiles = files
@@ -199,6 +215,13 @@ func closeSockets(sockets []WebSocket) {
 
 // handle answers the worker.
 func (p *WebProcess) handle(ctx context.Context, method string, params json.RawMessage) (any, error) {
+	if method == webStrike {
+		x, ok, err := p.took.take(params, time.Now())
+		if ok && p.cfg.Strike != nil {
+			p.cfg.Strike(ctx, x)
+		}
+		return nil, err
+	}
 	if method != webCertificate {
 		return nil, errors.New("unknown method")
 	}
@@ -230,6 +253,18 @@ func (p *WebProcess) Challenge(ctx context.Context, c Challenges) error {
 // Refresh makes the worker fetch certificates anew.
 func (p *WebProcess) Refresh(ctx context.Context, names []string) error {
 	return p.link.Ask(ctx, webRefresh, names, nil)
+}
+
+// SetKeys gives the worker the secrets that workers share.
+func (p *WebProcess) SetKeys(ctx context.Context, k proxy.Keys) error {
+	return p.link.Ask(ctx, webKeys, k, nil)
+}
+
+// Keys are those that the worker was given last.
+func (p *WebProcess) Keys(ctx context.Context) (proxy.Keys, error) {
+	var k proxy.Keys
+	err := p.link.Ask(ctx, webOldKeys, nil, &k)
+	return k, err
 }
 
 // Status asks the worker how it is.

@@ -21,8 +21,11 @@ const (
 	webDrain      = "drain"      // WebDrain; answered at once
 	webStatus     = "status"     // answered with WebStatus
 	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
+	webKeys       = "keys"       // proxy.Keys
+	webOldKeys    = "old-keys"   // answered with the proxy.Keys that came last: a daemon keeps them in memory alone, and so does the next
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
+	webStrike      = "strike"      // a note: limits.Strike
 )
 
 // Bounds of what passes over the link.
@@ -55,11 +58,13 @@ type WebDrain struct {
 
 // WebStatus is what a worker says of itself.
 type WebStatus struct {
-	Serving     bool             `json:"serving"`
-	Connections int64            `json:"connections"`
-	Dropped     int64            `json:"dropped_log_records"`
-	Weak        []string         `json:"weak,omitempty"`
-	Stats       proxy.Statistics `json:"stats"`
+	Serving     bool  `json:"serving"`
+	Connections int64 `json:"connections"`
+	Dropped     int64 `json:"dropped_log_records"`
+	// DroppedStrikes were too many, or came while there was no daemon.
+	DroppedStrikes int64            `json:"dropped_strikes"`
+	Weak           []string         `json:"weak,omitempty"`
+	Stats          proxy.Statistics `json:"stats"`
 }
 
 // load makes a certificate of a pair.

@@ -84,7 +84,7 @@ func TestUsersAndFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, "systemd-sysusers", "--root="+root, filepath.Join(here, "sysusers.conf"))
-	for file, want := range map[string]string{"etc/passwd": "\nplatform-outbound:", "etc/group": "\nplatform:"} {
+	for file, want := range map[string]string{"etc/passwd": "\nplatform-proxy:", "etc/group": "\nplatform:"} {
 		if got := "\n" + read(t, filepath.Join(root, file)); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want a line that begins with %q", file, got, want[1:])
 		}

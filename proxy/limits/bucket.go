@@ -17,7 +17,8 @@ type bucket struct {
 	concurrent uint32
 }
 
-// maxHeld is how many requests of one source are held back at once.
+// maxHeld is how many requests of one source are held back, at once and one after the other: a source that goes on for longer
+// than that without a pause is turned away instead.
 const maxHeld = 64
 
 func newBucket(l ratelimit.Limit, delay time.Duration) bucket {
@@ -51,13 +52,19 @@ type decision struct {
 	reset     time.Duration // until the source may send its whole burst again
 }
 
+// behind is how much later another request may have looked at the clock, and yet been decided first. Taking its state for too
+// far away would give the source back what it had used up.
+const behind = time.Second
+
 // decide asks for one request of a source in state tat. A state further away than the limit could have brought about is from
 // another limit, or another clock, and counts for no more than this one's worst.
 func (b *bucket) decide(tat, now moment, origin time.Time) decision {
 	if b.limit.Rate <= 0 {
 		return decision{admitted: true, next: tat, remaining: math.MaxInt}
 	}
-	tat = min(tat, now+moment(b.depth))
+	if tat > now+moment(b.depth)+moment(behind) {
+		tat = now + moment(b.depth)
+	}
 	d := b.deep.Admit(origin.Add(time.Duration(tat)), origin.Add(time.Duration(now)))
 	out := decision{admitted: d.Admitted, next: moment(d.Next.Sub(origin))}
 	out.reset = max(0, time.Duration(out.next-now))

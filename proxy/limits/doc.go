@@ -7,7 +7,8 @@
 // Rates are decided by GCRA: a source that was idle may send its burst at once, and then one request each period over rate.
 //
 // Penalties grow. A request that is a little early is held back until its time has come; one that is earlier than that is
-// answered 429 and told when to come again; a client that goes on all the same becomes a strike, which may lead to a ban.
+// answered 429 and told when to come again, and so is one of a client that was held back again and again without a pause; a
+// client that goes on all the same becomes a strike, which may lead to a ban.
 // What is too much for all together is nobody's fault: it is answered 503, and strikes nobody.
 //
 // A Limiter keeps what it knows of sources in a table of fixed size, made once, and outlives every configuration: limits are

@@ -391,7 +391,7 @@ func TestWaitingRoomIsBounded(t *testing.T) {
 
 func TestFloodBecomesAStrike(t *testing.T) {
 	l, _ := newLimiter(Options{})
-	r := l.Rules("a/", config(t, `{"requests":"10/s","subnet":"500/s","delay":"0s"}`))
+	r := l.Rules("a/", config(t, `{"requests":"10/s","delay":"0s"}`))
 	strikes := func(a netip.Addr, n int) (got int) {
 		for range n {
 			var p Pass
@@ -407,9 +407,44 @@ func TestFloodBecomesAStrike(t *testing.T) {
 	if got := strikes(alice, 1+4*strikeAfter); got != 5 {
 		t.Errorf("got %d strikes, want 5", got)
 	}
-	strikes(alice, 1000)
-	if got := strikes(bob, 10); got != 0 {
+	r = l.Rules("b/", config(t, `{"subnet":"10/s","delay":"0s"}`))
+	if got := strikes(alice, 1000) + strikes(bob, 1000); got != 0 {
 		t.Errorf("got %d strikes for what others of the network did", got)
+	}
+}
+
+// TestPenaltiesGrow: a client that sends the next request as soon as it has the answer to the last is held back at first, then
+// turned away, then struck; after a minute of quiet it is an honest client again.
+func TestPenaltiesGrow(t *testing.T) {
+	l, c := newLimiter(Options{})
+	r := l.Rules("a/", config(t, `{"requests":"10/s"}`))
+	first := map[string]int{}
+	strikes := 0
+	for i := range 300 {
+		var p Pass
+		v := l.Admit(&p, get(alice), nil, r)
+		what := "at once"
+		switch {
+		case v.Status == 429:
+			what = "limited"
+		case v.Wait > 0:
+			what = "later"
+		}
+		if _, seen := first[what]; !seen {
+			first[what] = i
+		}
+		if v.Strike {
+			strikes++
+		}
+		c.advance(v.Wait + time.Millisecond)
+		l.Done(&p)
+	}
+	if first["at once"] != 0 || first["later"] != 10 || first["limited"] != 10+maxHeld || strikes < 5 {
+		t.Errorf("got %v and %d strikes", first, strikes)
+	}
+	c.advance(61 * time.Second)
+	if ok, waited, limited, _ := tally(l, 21, get(alice), nil, r); ok != 10 || waited != 10 || limited != 1 {
+		t.Errorf("after a minute: got %d at once, %d later, %d limited", ok, waited, limited)
 	}
 }
 
@@ -555,5 +590,28 @@ func TestNoAllocations(t *testing.T) {
 		l.Done(&p)
 	}); n != 0 {
 		t.Errorf("%v allocations for each request", n)
+	}
+}
+
+// Requests of many goroutines come with times that are out of order; together they get no more than one after the other.
+func TestTimesOutOfOrderEarnNothing(t *testing.T) {
+	b := newBucket(ratelimit.Limit{Rate: 5000, Per: time.Second}, 0)
+	origin := time.Unix(0, 0)
+	var tat moment
+	admitted := 0
+	const steps = 100_000
+	for i := range steps {
+		now := moment(i) * moment(10*time.Microsecond)
+		if i%2 == 1 {
+			now -= moment(500 * time.Microsecond) // it looked at the clock earlier
+		}
+		d := b.decide(tat, max(now, 0), origin)
+		tat = d.next
+		if d.admitted {
+			admitted++
+		}
+	}
+	if want := 5000 + 5000; admitted > want+1 || admitted < want-10 {
+		t.Errorf("a second and a burst: got %d, want about %d", admitted, want)
 	}
 }

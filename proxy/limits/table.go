@@ -3,6 +3,7 @@ package limits
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -50,7 +51,8 @@ func networkKey(a netip.Addr, scope uint32) key {
 type entry struct {
 	key
 	open  uint32
-	over  uint32 // refusals since it was last worth nothing
+	over  uint16 // refusals since it was last worth nothing
+	late  uint16 // and how often it was held back
 	tat   moment
 	until moment
 }
@@ -127,7 +129,7 @@ const rememberOver = moment(time.Minute)
 type outcome struct {
 	decision
 	busy bool   // refused because too many are under way
-	over uint32 // refusals, this one included
+	over int    // refusals, this one included
 	at   uint32 // the entry, where held
 	held bool
 }
@@ -137,7 +139,7 @@ func (t *table) admit(k key, b *bucket, now moment, l *Limiter) outcome {
 	at, e := t.place(k, now)
 	defer t.unlock(at)
 	if e.until < now {
-		e.over = 0
+		e.over, e.late = 0, 0
 	}
 	o := outcome{at: at, busy: b.concurrent > 0 && e.open >= b.concurrent}
 	if o.busy {
@@ -147,13 +149,19 @@ func (t *table) admit(k key, b *bucket, now moment, l *Limiter) outcome {
 		if !o.admitted {
 			e.tat = o.next // which is no further away than this limit can bring about
 		}
-		if o.wait > 0 && !l.mayWait() {
-			o.admitted, o.retry = false, o.wait
+		if o.wait > 0 {
+			if e.late < maxHeld && l.mayWait() {
+				e.late++
+			} else {
+				o.admitted, o.retry = false, o.wait
+			}
 		}
 	}
 	if !o.admitted {
-		e.over++
-		o.over = e.over
+		if e.over < math.MaxUint16 {
+			e.over++
+		}
+		o.over = int(e.over)
 		e.until = max(e.until, now+rememberOver)
 		return o
 	}

@@ -1,4 +1,4 @@
-// Command bench measures the firewall beside its peers and prints markdown tables: what, ours, the peer's, the ratio, the
+// Command bench measures the firewall and the proxy beside their peers and prints markdown tables: what, ours, the peer's, the ratio, the
 // target and whether it is met. It is what `make bench` runs; docs/benchmarks.md is its output.
 //
 // The model in words. The parent writes deterministic input files and runs each section as a process in network, mount
@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,7 @@ func sections() []section {
 		{"observe", "Reading back, 500,000 ranges loaded", 4 * time.Minute, observeSection},
 		{"packet", "Cost per packet", 5 * time.Minute, packetSection},
 		{"leak", "Leaked packets during updates", 2 * time.Minute, leakSection},
+		{"proxy", "The HTTPS proxy beside nginx, HAProxy, Caddy and httputil.ReverseProxy", 25 * time.Minute, proxySection},
 	}
 }
 
@@ -84,6 +86,7 @@ func fatal(err error) {
 func children() map[string]func(args []string) error {
 	return map[string]func([]string) error{
 		"section": runSection, "apply": applyChild, "naive": naiveChild, "dump": dumpChild, "observe": observeChild, "flood": floodChild,
+		"edge": edgeChild, "reverseproxy": reverseProxyChild,
 	}
 }
 
@@ -102,12 +105,20 @@ func parent(which *regexp.Regexp, quick bool, copyTo string) error {
 	progress("building platformd and platformctl")
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "bin")+"/", "./cmd/platformd", "./cmd/platformctl")
 	build.Stderr = os.Stderr
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does it; workers refuse to start otherwise
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	progress("writing input files")
-	if err := writeInputs(dir); err != nil {
-		return fmt.Errorf("write inputs: %w", err)
+	if which.MatchString("proxy") {
+		if err := buildCaddy(dir); err != nil {
+			progress("%v", err)
+		}
+	}
+	if firewall := slices.ContainsFunc(sections(), func(s section) bool { return s.name != "proxy" && which.MatchString(s.name) }); firewall {
+		progress("writing input files")
+		if err := writeInputs(dir); err != nil {
+			return fmt.Errorf("write inputs: %w", err)
+		}
 	}
 	var report bytes.Buffer
 	out := io.MultiWriter(os.Stdout, &report)

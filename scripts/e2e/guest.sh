@@ -164,6 +164,39 @@ sandbox() {
     check "no line of the journal says that something was denied" quiet
 }
 
+# site puts a file behind HTTPS, with the certificate that is there at once.
+site() {
+    mkdir -p /srv/www && echo "hello from the machine" >/srv/www/index.html && chmod 755 /srv /srv/www && platformctl route add app.e2e file:///srv/www
+}
+
+fetch() { # fetch HOST: as a neighbour
+    ip netns exec outside curl -sS --insecure --fail --max-time 30 --resolve "app.e2e:443:$1" -D /tmp/head https://app.e2e/ && grep -i '^strict-transport-security' /tmp/head >/dev/null
+}
+
+proxy_pid() { pgrep -u platform-proxy -f "worker proxy"; }
+
+without_rights() { grep -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(proxy_pid)/status" | tr '\n\t' ' ' | tee /tmp/rights && grep -q 'CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2' /tmp/rights; }
+
+survives() {
+    local before
+    before=$(proxy_pid) && systemctl "$@" platformd || return
+    [ "$(proxy_pid)" = "$before" ] && fetch 198.51.100.1
+}
+
+proxy() {
+    platformctl bans list | grep -q 198.51.100.2 && platformctl bans remove 198.51.100.2 >/dev/null
+    platformctl bans list | grep -q 2001:db8:2 && platformctl bans remove 2001:db8:2::/64 >/dev/null
+    ip netns list | grep -q outside || neighbour
+    check "a route to files, served over HTTPS at once" site
+    check "a neighbour opens it, IPv4" fetch 198.51.100.1
+    check "a neighbour opens it, IPv6" fetch "[2001:db8:1::1]"
+    check "the proxy has no rights" without_rights
+    check "it serves while platformd is stopped" survives stop
+    check "the next platformd finds it" survives start
+    check "and so after a restart" survives restart
+    check "\`platformctl status\` ends with 0" platformctl status
+}
+
 quiet() {
     local lines
     lines=$(journalctl -b -u platformd -u platformd-firewall -p warning --no-pager -o cat | grep -iE 'denied|not permitted|read-only' || true)
@@ -187,6 +220,7 @@ bans) bans ;;
 kill) kill_ ;;
 boot) boot ;;
 sandbox) sandbox ;;
+proxy) proxy ;;
 leaks-nft) check "nothing leaks on this kernel: nft" leaks nft TestConformance ;;
 leaks-iptables) check "nothing leaks on this kernel: iptables" leaks iptables TestConformanceNft ;;
 esac

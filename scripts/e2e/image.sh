@@ -4,7 +4,7 @@
 set -euo pipefail
 dir=$(realpath -m "$1")
 suite=bookworm
-packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,linux-image-amd64,apparmor,nftables,iptables,ipset,iproute2,openssh-server,openssh-client,procps,busybox-static
+packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,linux-image-amd64,apparmor,nftables,iptables,ipset,iproute2,openssh-server,openssh-client,procps,busybox-static,curl
 made_from="$(sha256sum "$0" | cut -c1-16)"
 [ "$(cat "$dir/made-from" 2>/dev/null)" != "$made_from" ] || exit 0
 rm -rf "$dir"

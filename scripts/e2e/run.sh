@@ -63,6 +63,7 @@ ssh -q -o "ControlPath=$work/ssh" -O exit x 2>/dev/null || true
 sleep 5
 boots
 part boot
+part proxy
 part sandbox
 [ "${LEAKS:-1}" = 0 ] || { part leaks-nft; part leaks-iptables; }
 

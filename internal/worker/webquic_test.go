@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/sys/unix"
+
+	"github.com/platformd/platformd/proxy"
+)
+
+// withQUIC gives a site a UDP socket besides.
+func withQUIC(s *webSite) {
+	s.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer pc.Close()
+	f, err := pc.(*net.UDPConn).File()
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := unix.SetNonblock(int(f.Fd()), true); err != nil {
+		s.Fatal(err)
+	}
+	s.sockets = append(s.sockets, WebSocket{"quic", pc.LocalAddr().String(), f})
+}
+
+// quicClient speaks HTTP/3. Whose request was acknowledged by a worker that is killed then, hears no more: it soon gives up.
+func (s *webSite) quicClient() (*http.Client, *http3.Transport) {
+	tr := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool}, QUICConfig: &quic.Config{MaxIdleTimeout: 3 * time.Second}, Dial: func(ctx context.Context, _ string, t *tls.Config, q *quic.Config) (*quic.Conn, error) {
+		return quic.DialAddrEarly(ctx, s.sockets[2].Addr, t, q)
+	}}
+	s.Cleanup(func() { tr.Close() })
+	return &http.Client{Transport: tr}, tr
+}
+
+func newKeys(t *testing.T) proxy.Keys {
+	t.Helper()
+	k := proxy.Keys{Tickets: [][]byte{make([]byte, 32)}, Reset: make([]byte, 32)}
+	for _, b := range [][]byte{k.Tickets[0], k.Reset} {
+		if _, err := rand.Read(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return k
+}
+
+// TestQUICTakesOverUnderLoad: one worker after the other takes the same UDP socket, and no request over HTTP/3 fails, of clients
+// that keep a connection and of clients that make one for each request. When a worker is killed, only what was under way does.
+func TestQUICTakesOverUnderLoad(t *testing.T) {
+	s := newWebSite(t)
+	withQUIC(s)
+	b := backend(t)
+	keys := newKeys(t)
+	start := func() *WebProcess {
+		p, err := StartWeb(t.Context(), s.cfg, s.sockets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.SetKeys(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Configure(t.Context(), proxy.Config{Routes: []proxy.Route{{Host: "a.test", Backend: b.URL}}}); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	old := start()
+	const clients = 6
+	var done, failed atomic.Int64
+	var firstErr atomic.Pointer[error]
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	for i := range clients {
+		c, tr := s.quicClient()
+		group.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := say(c); err != nil {
+					failed.Add(1)
+					firstErr.CompareAndSwap(nil, &err)
+				}
+				done.Add(1)
+				if i%2 == 1 {
+					tr.CloseIdleConnections()
+				}
+			}
+		})
+	}
+	wait := func(n int64) {
+		t.Helper()
+		to := done.Load() + n
+		s.until("the load has gone on", func() bool { return done.Load() >= to })
+	}
+	for range 3 {
+		wait(1000)
+		next := start()
+		if err := old.Drain(t.Context(), WebDrain{Idle: 10 * time.Second, Grace: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		<-old.Gone()
+		old = next
+	}
+	wait(1000)
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d of %d requests failed in clean take-overs, the first with: %v", n, done.Load(), *firstErr.Load())
+	}
+	failed.Store(0)
+	pid := s.pid()
+	var n int
+	for _, d := range pid {
+		n = 10*n + int(d-'0')
+	}
+	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-old.Gone()
+	start()
+	wait(1000)
+	cancel()
+	group.Wait()
+	if n := failed.Load(); n > clients {
+		t.Errorf("%d requests failed with the worker that was killed, and %d were under way", n, clients)
+	}
+	if left, _ := os.ReadDir(s.cfg.WorkDir); len(left) > 4 {
+		t.Errorf("workers that are gone left %d files", len(left))
+	}
+}
