@@ -117,8 +117,9 @@ func (s *site) downgrade(d *downgrade, path string) error {
 			return err
 		}
 	}
+	// Each case is answered, refused or closed.
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(quiet))
 		frame, err := f.ReadFrame()
 		if err != nil {
 			return nil
