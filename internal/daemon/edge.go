@@ -28,6 +28,11 @@ type edge struct {
 
 	wake chan struct{}
 
+	// Of the goroutine that runs.
+	keys   proxy.Keys
+	keysAt time.Time
+	shared *worker.WebProcess // that has them
+
 	mu         sync.Mutex
 	sockets    []worker.WebSocket
 	process    *worker.WebProcess
@@ -59,6 +64,9 @@ func (e *edge) run(ctx context.Context) error {
 		err := e.listen()
 		if err == nil {
 			err = e.ensure(ctx)
+		}
+		if p := e.worker(); err == nil && p != nil {
+			err = e.share(ctx, p, time.Now())
 		}
 		if err == nil {
 			err = e.apply(ctx)
@@ -93,6 +101,7 @@ func (e *edge) adopt(ctx context.Context) {
 		newest := i == len(found)-1
 		if newest {
 			e.keepSockets(p.Sockets)
+			e.inherit(ctx, p)
 		}
 		if newest && p.Version == e.cfg.Version && e.fits(p.Sockets) {
 			e.mu.Lock()
@@ -109,6 +118,9 @@ func (e *edge) adopt(ctx context.Context) {
 		if newest {
 			if err := e.listen(); err == nil {
 				if err := e.ensure(ctx); err == nil {
+					if err := e.share(ctx, e.worker(), time.Now()); err != nil {
+						e.cfg.Log.Warn("give the proxy worker its keys", "error", err)
+					}
 					_ = e.apply(ctx)
 				}
 			}
