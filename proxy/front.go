@@ -67,6 +67,7 @@ func (s *Server) httpServer(t Timeout) *http.Server {
 		Handler:           s,
 		ReadHeaderTimeout: orDefault(t.Header, defaultHeader),
 		IdleTimeout:       orDefault(t.Idle, defaultIdle),
+		WriteTimeout:      orDefault(t.Stall, defaultStall), // from the head of a request on; exchange.pace moves it
 		MaxHeaderBytes:    maxHead,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),

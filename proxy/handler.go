@@ -18,6 +18,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
 	}
+	if !x.conn.quic {
+		x.paced = x.start // the server has set a deadline; one for each request of ours would cost HTTP/2 a change of goroutine
+	}
 	x.pace()
 	defer s.finish(x)
 	s.serve(x)

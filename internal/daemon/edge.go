@@ -32,6 +32,11 @@ type edge struct {
 	wake   chan struct{}
 	landed landed
 
+	// Of the goroutine that runs.
+	keys   proxy.Keys
+	keysAt time.Time
+	shared *worker.WebProcess // that has them
+
 	mu         sync.Mutex
 	sockets    []worker.WebSocket
 	process    *worker.WebProcess
@@ -65,6 +70,9 @@ func (e *edge) run(ctx context.Context) error {
 			err = e.ensure(ctx)
 		}
 		var missing error
+		if p := e.worker(); err == nil && p != nil {
+			err = e.share(ctx, p, time.Now())
+		}
 		if err == nil {
 			if missing = e.bringCountries(ctx); missing != nil {
 				e.cfg.Log.Warn("give the proxy country data", "error", missing)
@@ -104,6 +112,7 @@ func (e *edge) adopt(ctx context.Context) {
 		newest := i == len(found)-1
 		if newest {
 			e.keepSockets(p.Sockets)
+			e.inherit(ctx, p)
 		}
 		if newest && p.Version == e.cfg.Version && e.fits(p.Sockets) {
 			e.mu.Lock()
@@ -121,6 +130,9 @@ func (e *edge) adopt(ctx context.Context) {
 			if err := e.listen(); err == nil {
 				if err := e.ensure(ctx); err == nil {
 					_ = e.bringCountries(ctx) // both are tried again
+					if err := e.share(ctx, e.worker(), time.Now()); err != nil {
+						e.cfg.Log.Warn("give the proxy worker its keys", "error", err)
+					}
 					_ = e.apply(ctx)
 				}
 			}

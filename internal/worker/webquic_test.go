@@ -138,3 +138,50 @@ func TestQUICTakesOverUnderLoad(t *testing.T) {
 		t.Errorf("workers that are gone left %d files", len(left))
 	}
 }
+
+// TestSessionsAreResumedAfterATakeOver: a worker resumes the sessions of the one before it, with the keys that a daemon which
+// has just come finds in that one.
+func TestSessionsAreResumedAfterATakeOver(t *testing.T) {
+	s := newWebSite(t)
+	b := backend(t)
+	tickets := tls.NewLRUClientSessionCache(4)
+	visit := func() bool {
+		t.Helper()
+		c := s.client(false)
+		tr := c.Transport.(*http.Transport)
+		tr.TLSClientConfig.ClientSessionCache = tickets
+		resp, err := c.Get("https://a.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		tr.CloseIdleConnections()
+		return resp.TLS.DidResume
+	}
+	old := s.start(b.URL)
+	if err := old.SetKeys(t.Context(), newKeys(t)); err != nil {
+		t.Fatal(err)
+	}
+	visit()
+	for _, share := range []bool{true, false} {
+		next := s.start(b.URL)
+		keys, err := old.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !share {
+			keys = newKeys(t)
+		}
+		if err := next.SetKeys(t.Context(), keys); err != nil {
+			t.Fatal(err)
+		}
+		if err := old.Drain(t.Context(), WebDrain{Grace: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		<-old.Gone()
+		if got := visit(); got != share {
+			t.Errorf("with the same keys %v: resumed %v", share, got)
+		}
+		old = next
+	}
+}
