@@ -377,3 +377,26 @@ func TestTargetsThatAreNotOne(t *testing.T) {
 		t.Errorf("got %s", resp.Status)
 	}
 }
+
+// A back end that has closed does not leave a silent client's tunnel open.
+func TestTunnelOfASilentClientEnds(t *testing.T) {
+	b := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		rw.Flush()
+		c.Close()
+	}))
+	defer b.Close()
+	s := newSite(t, Config{Timeouts: Timeout{Stall: field.Duration(time.Second)}, Routes: []Route{{Host: "a.test", Backend: b.URL}}})
+	c, err := tls.Dial("tcp", s.https, &tls.Config{RootCAs: s.ca.pool, ServerName: "a.test", NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	s.journal.find(t, func(a Access) bool { return a.Status == 101 }) // the record is written when the tunnel has ended
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/platformd/platformd/proxy/upstream/h1"
 )
@@ -55,6 +56,8 @@ func (o *forwarding) tunnel(resp *h1.Response) {
 	if err != nil {
 		up.Close()
 	}
+	// The back end has said all; a client that has nothing to say either must not keep the tunnel.
+	_ = down.SetReadDeadline(time.Now().Add(x.stallTime()))
 	x.written += n + int64(len(first))
 	x.received += <-sent
 }

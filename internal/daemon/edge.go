@@ -30,6 +30,7 @@ type edge struct {
 	health      *health.Registry
 
 	wake   chan struct{}
+	begun  chan struct{} // closed when a worker was started, or could not be, for the first time
 	landed landed
 
 	// Of the goroutine that runs.
@@ -50,7 +51,7 @@ type edge struct {
 var edgeDrain = worker.WebDrain{Idle: 10 * time.Second, Grace: 10 * time.Minute}
 
 func newEdge(cfg Config, web worker.WebConfig, h *health.Registry, current func() proxy.Config, lands func() ranges.Info) *edge {
-	return &edge{lands: lands, http: cfg.HTTP, https: cfg.HTTPS, cfg: web, current: current, health: h, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &edge{lands: lands, http: cfg.HTTP, https: cfg.HTTPS, cfg: web, current: current, health: h, wake: make(chan struct{}, 1), begun: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // enabled reports whether there is anything to listen on.
@@ -64,11 +65,13 @@ func (e *edge) run(ctx context.Context) error {
 	}
 	e.adopt(ctx)
 	pause := time.Duration(0)
+	var begin sync.Once
 	for {
 		err := e.listen()
 		if err == nil {
 			err = e.ensure(ctx)
 		}
+		begin.Do(func() { close(e.begun) })
 		var missing error
 		if p := e.worker(); err == nil && p != nil {
 			err = e.share(ctx, p, time.Now())

@@ -50,6 +50,13 @@ func (d *Daemon) PurgeProxy(ctx context.Context, by api.Caller, what string) (in
 
 // TestProxy implements api.Host.
 func (d *Daemon) TestProxy(ctx context.Context, c proxy.Config) error {
+	if d.edge.enabled() {
+		select {
+		case <-d.edge.begun:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	p := d.edge.worker()
 	if p == nil {
 		return nil // what can be known without a worker was looked at
