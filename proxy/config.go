@@ -24,10 +24,10 @@ type Config struct {
 	// ProxyProtocol makes connections from trusted proxies begin with a PROXY protocol header, version 1 or 2; those that do not
 	// are closed. It concerns TCP, not HTTP/3. From anybody else such a header is never believed.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
-	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away; EarlyData admits 0-RTT requests of methods that are safe to
-	// replay, over HTTP/3 only.
+	// HTTP3 switched off takes HTTP/3 and its Alt-Svc away.
 	HTTP3 Switch `json:"http3,omitempty"`
-	// EarlyData admits replay-safe requests in 0-RTT over HTTP/3.
+	// EarlyData admits 0-RTT over HTTP/3, from the next connection on. GET, HEAD and OPTIONS without a body are served then, with
+	// Early-Data: 1 for the back end; all others wait until the handshake is over.
 	EarlyData bool    `json:"early_data,omitempty"`
 	Timeouts  Timeout `json:"timeouts,omitzero"`
 	// MaxConnections bounds the open client connections; 0 is 20,000.

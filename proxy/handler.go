@@ -99,7 +99,7 @@ func (s *Server) serve(x *exchange) {
 		return
 	}
 	cleanRequest(r.Header, x.trusted)
-	if !s.certified(x) {
+	if !s.settled(x) || !s.certified(x) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody {
