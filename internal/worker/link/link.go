@@ -3,8 +3,9 @@
 // The model in words. A frame is its length, a kind, and that many bytes. A message is a frame of JSON: a question has a
 // number and a method, its answer the same number; a note has a method and no number. A raw frame is bytes that the other
 // side takes as they are, for what is too much to encode twice (access logs). Each side bounds what it takes: a frame that
-// is longer ends the link, and so does one that is no message. Questions are answered by one goroutine each, of which
-// there are at most as many as Config says; more of them wait in the socket.
+// is longer ends the link, and so does one that is no message. Questions are answered by as many goroutines as Config says at
+// most; more of them wait in memory, up to a bound that ends the link too. They do not wait in the socket: two sides that both
+// stop reading until they have written would wait for ever.
 //
 // It trusts the other side with nothing but its own memory within those bounds; what a message says is for the handler to
 // check.
@@ -35,16 +36,21 @@ type Config struct {
 
 // Link is one side. Its methods may be called from many goroutines.
 type Link struct {
-	cfg  Config
-	rw   io.ReadWriteCloser
-	room chan struct{}
+	cfg Config
+	rw  io.ReadWriteCloser
 
 	write sync.Mutex
 	mu    sync.Mutex
 	next  uint64
 	open  map[uint64]chan message
 	ended error
+
+	busy    int       // goroutines that answer
+	waiting []message // for one of them
 }
+
+// maxWaiting bounds the questions that wait.
+const maxWaiting = 10_000
 
 // ErrClosed is what questions end with when the other side is gone.
 var ErrClosed = errors.New("link is closed")
@@ -68,7 +74,7 @@ func New(rw io.ReadWriteCloser, cfg Config) *Link {
 	if cfg.Handlers == 0 {
 		cfg.Handlers = 64
 	}
-	return &Link{cfg: cfg, rw: rw, room: make(chan struct{}, cfg.Handlers), open: map[uint64]chan message{}}
+	return &Link{cfg: cfg, rw: rw, open: map[uint64]chan message{}}
 }
 
 // Run takes what the other side says until it is gone or ctx ends. The link is closed after that.
@@ -131,15 +137,46 @@ func (l *Link) read(ctx context.Context, group *sync.WaitGroup) error {
 				l.answered(m)
 				continue
 			}
-			l.room <- struct{}{}
-			group.Go(func() {
-				defer func() { <-l.room }()
-				l.handle(ctx, m)
-			})
+			if err := l.take(ctx, m, group); err != nil {
+				return err
+			}
 		default:
 			return fmt.Errorf("a frame is of unknown kind %d", head[4])
 		}
 	}
+}
+
+// take has a question answered.
+func (l *Link) take(ctx context.Context, m message, group *sync.WaitGroup) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy >= l.cfg.Handlers {
+		if len(l.waiting) >= maxWaiting {
+			return fmt.Errorf("more than %d questions wait", maxWaiting)
+		}
+		l.waiting = append(l.waiting, m)
+		return nil
+	}
+	l.busy++
+	group.Go(func() {
+		for more := true; more; m, more = l.another() {
+			l.handle(ctx, m)
+		}
+	})
+	return nil
+}
+
+// another is a question that waits.
+func (l *Link) another() (message, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		l.busy--
+		return message{}, false
+	}
+	m := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	return m, true
 }
 
 func (l *Link) answered(m message) {

@@ -36,7 +36,8 @@ func echo(_ context.Context, method string, params json.RawMessage) (any, error)
 }
 
 func TestBothSidesAsk(t *testing.T) {
-	a, b, _ := pair(t, Config{MaxFrame: 1 << 20, Handle: echo}, Config{MaxFrame: 1 << 20, Handle: echo})
+	// With one goroutine each, both sides are full at once.
+	a, b, _ := pair(t, Config{MaxFrame: 1 << 20, Handle: echo, Handlers: 1}, Config{MaxFrame: 1 << 20, Handle: echo, Handlers: 1})
 	var group sync.WaitGroup
 	for _, l := range []*Link{a, b} {
 		for i := range 200 {
