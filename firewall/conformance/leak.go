@@ -47,7 +47,7 @@ func (e *env) leaked(blasts [2]*nstest.Blast, replacements int) {
 func leakPolicies(e *env) {
 	n, limit := 1000, 90*time.Second
 	if testing.Short() { // an emulated machine, on which each takes a second
-		n, limit = 50, 5*time.Minute
+		n, limit = 100, 10*time.Minute
 	}
 	var rulesets []*firewall.Ruleset
 	add := func(edit func(rs *firewall.Ruleset)) {
