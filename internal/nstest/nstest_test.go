@@ -64,9 +64,13 @@ func TestSourcesAndFilter(t *testing.T) {
 			}
 			n := from.Burst(t, netip.AddrPortFrom(host, 7), 8)
 			b, syn := from.BlastUDP(t, tp.Host, netip.AddrPortFrom(host, 9000)), from.BlastSYN(t, netip.AddrPortFrom(host, 7))
-			for b.Sent.Load() < 5000 || syn.Sent.Load() < 100 {
-				time.Sleep(time.Millisecond)
+			tick := time.NewTicker(time.Millisecond)
+			for end := time.Now().Add(time.Minute); b.Sent.Load() < 5000 || syn.Sent.Load() < 100; <-tick.C {
+				if time.Now().After(end) {
+					t.Fatalf("from %v: sent %d datagrams and %d SYNs in a minute, want 5000 and 100", src, b.Sent.Load(), syn.Sent.Load())
+				}
 			}
+			tick.Stop()
 			b.Stop()
 			syn.Stop()
 			if want == nstest.Open && (n != 8 || b.Received.Load() == 0 || syn.Received.Load() == 0) {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,17 +264,32 @@ func canceled() context.Context {
 func TestWebTakesOverUnderLoad(t *testing.T) {
 	s := newWebSite(t)
 	b := backend(t)
-	old := s.start(b.URL, "127.0.0.0/8")
-	const clients = 8
+	var clients []func() error
+	for i := range 8 {
+		c := s.client(i%2 == 1)
+		clients = append(clients, func() error { _, err := say(c); return err })
+	}
+	s.takeOver(func() *WebProcess { return s.start(b.URL, loopback) }, clients, 2000)
+}
+
+// loopback is exempt from limits where clients send as fast as they can.
+const loopback = "127.0.0.0/8"
+
+// takeOver has workers take over from each other while clients go on: three times in order, of which no request may fail, and
+// once from a worker that is killed, of which only those under way may. step is how many requests lie between.
+func (s *webSite) takeOver(start func() *WebProcess, clients []func() error, step int64) {
+	s.Helper()
+	old := start()
 	var done, failed atomic.Int64
 	var firstErr atomic.Pointer[error]
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	for i := range clients {
-		c := s.client(i%2 == 1)
+	defer group.Wait()
+	defer cancel()
+	for _, ask := range clients {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := say(c); err != nil {
+				if err := ask(); err != nil {
 					failed.Add(1)
 					firstErr.CompareAndSwap(nil, &err)
 				}
@@ -281,37 +297,37 @@ func TestWebTakesOverUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	// The load must have gone on for n requests more.
-	wait := func(n int64) {
-		to := done.Load() + n
+	wait := func() {
+		to := done.Load() + step
 		s.until("the load has gone on", func() bool { return done.Load() >= to })
 	}
 	for range 3 {
-		wait(2000)
-		next := s.start(b.URL, "127.0.0.0/8")
-		if err := old.Drain(t.Context(), WebDrain{Idle: 10 * time.Second, Grace: time.Minute}); err != nil {
-			t.Fatal(err)
+		wait()
+		next := start()
+		if err := old.Drain(s.Context(), WebDrain{Idle: 10 * time.Second, Grace: time.Minute}); err != nil {
+			s.Fatal(err)
 		}
 		<-old.Gone()
 		old = next
 	}
-	wait(2000)
+	wait()
 	if n := failed.Load(); n > 0 {
-		t.Errorf("%d of %d requests failed in clean take-overs, the first with: %v", n, done.Load(), *firstErr.Load())
+		s.Errorf("%d of %d requests failed in clean take-overs, the first with: %v", n, done.Load(), *firstErr.Load())
 	}
 	failed.Store(0)
-	pid := s.pid()
-	var n int
-	fmt.Sscan(pid, &n)
-	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	pid, err := strconv.Atoi(s.pid())
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		s.Fatal(err)
 	}
 	<-old.Gone()
-	s.start(b.URL, "127.0.0.0/8")
-	wait(2000)
+	start()
+	wait()
 	cancel()
 	group.Wait()
-	if n := failed.Load(); n > clients {
-		t.Errorf("%d requests failed with the worker that was killed, and %d were under way", n, clients)
+	if n := failed.Load(); n > int64(len(clients)) {
+		s.Errorf("%d requests failed with the worker that was killed, and %d were under way", n, len(clients))
 	}
 }
