@@ -173,3 +173,16 @@ func threadCPU() time.Duration {
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
 	return time.Duration(t.Nano())
 }
+
+// end asks a program to end, and makes it when it takes longer than patience.
+func end(cmd *exec.Cmd, patience time.Duration) {
+	_ = cmd.Process.Signal(unix.SIGTERM)
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		_ = cmd.Process.Kill()
+		<-done
+	}
+}

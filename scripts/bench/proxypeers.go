@@ -262,15 +262,7 @@ func answers(addr string) error {
 }
 
 func (p *peerServer) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() { _ = p.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-done
-	}
+	end(p.cmd, 5*time.Second)
 	p.log.Close()
 }
 
