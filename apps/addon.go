@@ -10,7 +10,9 @@ import (
 )
 
 // AddonKinds are the addons that a manifest can name.
-func AddonKinds() []string { return []string{"localstorage", "mariadb", "postgresql", "redis", "scheduler"} }
+func AddonKinds() []string {
+	return []string{"localstorage", "mariadb", "postgresql", "redis", "scheduler"}
+}
 
 // addonVariables are what an addon provides to the environment of an app.
 func addonVariables(kind string) []string {

@@ -51,8 +51,9 @@ type Version struct {
 	// Slot is "a" or "b": two versions may run beside each other.
 	Slot string `json:"slot"`
 	// Data counts the copies of the data folders that there have been. A version with the number of its predecessor shares
-	// its data; else it starts from a copy.
+	// its data; else it starts from a copy of number From.
 	Data int `json:"data"`
+	From int `json:"from,omitempty"`
 }
 
 // Slots of an app's containers.
@@ -115,9 +116,22 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// over is l where it says something, else o.
-func (l Limits) over(o Limits) Limits {
-	return Limits{cmp.Or(l.Memory, o.Memory), cmp.Or(l.CPUs, o.CPUs), cmp.Or(l.PIDs, o.PIDs), cmp.Or(l.Files, o.Files), cmp.Or(l.Shm, o.Shm)}.WithDefaults()
+// Over is l where it says something, else o.
+func (l Limits) Over(o Limits) Limits {
+	return Limits{cmp.Or(l.Memory, o.Memory), cmp.Or(l.CPUs, o.CPUs), cmp.Or(l.PIDs, o.PIDs), cmp.Or(l.Files, o.Files), cmp.Or(l.Shm, o.Shm)}
+}
+
+// EffectiveLimits are the operator's, else those of the manifest, else the defaults.
+func (a *App) EffectiveLimits() Limits {
+	return a.Limits.Over(a.Current.Manifest.Limits).WithDefaults()
+}
+
+// Name is what people call a version: its release, else the beginning of its image's digest.
+func (v *Version) Name() string {
+	if v.Manifest.Release != "" {
+		return v.Manifest.Release
+	}
+	return strings.TrimPrefix(v.ImageID, "sha256:")[:12]
 }
 
 // PortOf is the port of the host that leads to p, 0 where it is closed.

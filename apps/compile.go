@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,7 +10,7 @@ import (
 // Facts are what the meaning of a Config depends on beside itself.
 type Facts struct {
 	// Secret is a value of an app that was generated: "secret.NAME", "postgresql.password".
-	Secret func(app, name string) string
+	Secret func(app, name string) (string, error)
 	// AppArmor is whether the kernel confines by profiles.
 	AppArmor bool
 	// Phase says what an app with a Next is doing; none is PhaseCurrent.
@@ -29,7 +30,7 @@ const (
 
 // Compile says what the apps mean for an engine.
 func (c *Config) Compile(f Facts) Desired {
-	d := Desired{Stopped: map[string]bool{}}
+	d := Desired{Stopped: map[string]bool{}, Broken: map[string]error{}}
 	for i := range c.Apps {
 		c.compileApp(&d, &c.Apps[i], f)
 	}
@@ -53,7 +54,10 @@ func (c *Config) compileApp(d *Desired, a *App, f Facts) {
 				d.Volumes, seen[vol.Name] = append(d.Volumes, vol), true
 			}
 		}
-		ct := c.container(a, v, f)
+		ct, err := c.container(a, v, f)
+		if err != nil {
+			d.Broken[a.Name] = err
+		}
 		d.Containers = append(d.Containers, ct)
 		pausing := phase != PhaseCurrent && !a.overlaps()
 		d.Stopped[ct.Name] = a.Stopped || v == &a.Current && pausing
@@ -86,7 +90,7 @@ func (a *App) Volumes(v *Version) []Volume {
 	return out
 }
 
-func (c *Config) container(a *App, v *Version, f Facts) Container {
+func (c *Config) container(a *App, v *Version, f Facts) (Container, error) {
 	m := &v.Manifest
 	v4, v6 := c.Subnets(a.Network)
 	place := placeOf(v.Slot)
@@ -94,7 +98,7 @@ func (c *Config) container(a *App, v *Version, f Facts) Container {
 		Name: ContainerName(a.Name, v.Slot), App: a.Name, Role: RoleApp, Slot: v.Slot, ImageID: v.ImageID,
 		Entrypoint: m.Entrypoint, Command: m.Command, User: v.User, Hostname: a.Name, Tmpfs: tmpfs(m.Tmpfs),
 		Network: NetworkName(a.Name), V4: plus(v4.Addr(), place), V6: plus(v6.Addr(), place),
-		Limits: a.Limits.over(m.Limits), Capabilities: slices.Sorted(slices.Values(m.Capabilities)), Starts: a.Starts,
+		Limits: a.Limits.Over(m.Limits).WithDefaults(), Capabilities: slices.Sorted(slices.Values(m.Capabilities)), Starts: a.Starts,
 	}
 	for i, vol := range a.Volumes(v) {
 		out.Mounts = append(out.Mounts, Mount{Volume: vol.Name, Path: m.Data[i].Path})
@@ -102,7 +106,7 @@ func (c *Config) container(a *App, v *Version, f Facts) Container {
 	for _, p := range m.Ports {
 		for n := range max(p.Count, 1) {
 			if host := a.PortOf(p); host != 0 {
-				out.Publish = append(out.Publish, Published{Protocol: protocol(p.Protocol), Host: host + uint16(n), Container: p.Container + uint16(n)})
+				out.Publish = append(out.Publish, Published{Protocol: Protocol(p.Protocol), Host: host + uint16(n), Container: p.Container + uint16(n)})
 			}
 		}
 	}
@@ -113,7 +117,12 @@ func (c *Config) container(a *App, v *Version, f Facts) Container {
 	if env == nil {
 		env = map[string]string{}
 	}
-	value := func(name string) string { return a.variable(name, f) }
+	var failed error
+	value := func(name string) string {
+		v, err := a.variable(name, f)
+		failed = errors.Join(failed, err)
+		return v
+	}
 	for k, text := range env {
 		env[k] = Expand(text, value)
 	}
@@ -121,28 +130,26 @@ func (c *Config) container(a *App, v *Version, f Facts) Container {
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		out.Env = append(out.Env, k+"="+env[k])
 	}
-	return out
+	return out, failed
 }
 
 // RoleApp is the role of an app's own container; those of addons have the addon's name.
 const RoleApp = "app"
 
-func (a *App) variable(name string, f Facts) string {
+func (a *App) variable(name string, f Facts) (string, error) {
 	switch name {
 	case "name":
-		return a.Name
+		return a.Name, nil
 	case "domain":
-		return a.Domain
+		return a.Domain, nil
 	case "origin":
-		return "https://" + a.Domain
-	}
-	if f.Secret == nil {
-		return ""
+		return "https://" + a.Domain, nil
 	}
 	return f.Secret(a.Name, name)
 }
 
-func protocol(p string) string {
+// Protocol is p, or "tcp".
+func Protocol(p string) string {
 	if p == "" {
 		return "tcp"
 	}

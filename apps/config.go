@@ -59,7 +59,7 @@ func (c *Config) validatePublished(e *field.Errors, at string, a *App, taken map
 			if host == 0 {
 				continue
 			}
-			key := fmt.Sprintf("%s/%d", protocol(p.Protocol), int(host)+n)
+			key := fmt.Sprintf("%s/%d", Protocol(p.Protocol), int(host)+n)
 			if other := taken[key]; other != "" {
 				e.Add(field.Key(at+".ports", p.Name), "port %s is already published by app %q; choose another or remove it", key, other)
 				break

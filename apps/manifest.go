@@ -160,7 +160,6 @@ type Tmpfs struct {
 type Proxy struct {
 	CSP         string            `json:"csp,omitempty"`
 	Headers     map[string]string `json:"headers,omitempty"`
-	FrameSelf   bool              `json:"frame_self,omitempty"` // may be framed by pages of its own
 	MaxBody     Size              `json:"max_body,omitempty"`
 	Answer      field.Duration    `json:"answer,omitempty"` // how long an answer may take
 	LoginPaths  []string          `json:"login_paths,omitempty"`

@@ -45,3 +45,13 @@ func (s *Size) UnmarshalText(b []byte) error {
 	*s = Size(n) * unit
 	return nil
 }
+
+// Round is s in three digits or so, for people.
+func (s Size) Round() string {
+	for _, u := range units {
+		if s >= u.bytes {
+			return strconv.FormatFloat(float64(s)/float64(u.bytes), 'f', 1, 64) + " " + u.letter + "iB"
+		}
+	}
+	return strconv.FormatInt(int64(s), 10) + " B"
+}

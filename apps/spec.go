@@ -87,6 +87,8 @@ type Desired struct {
 	Containers []Container
 	// Stopped are containers that are to be there and not to run, by name.
 	Stopped map[string]bool
+	// Broken are apps whose containers cannot be described, because a secret cannot be read; they are left as they are.
+	Broken map[string]error
 }
 
 // Seen is one container as an engine lists it.
@@ -107,4 +109,32 @@ type Observed struct {
 	// Networks and Volumes by name, with the app that they are for.
 	Networks map[string]string
 	Volumes  map[string]string
+}
+
+// Has reports whether there is anything of an app.
+func (o *Observed) Has(app string) bool {
+	for _, s := range o.Containers {
+		if s.App == app {
+			return true
+		}
+	}
+	for _, m := range []map[string]string{o.Networks, o.Volumes} {
+		for _, a := range m {
+			if a == app {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Digest names all that the containers of an app are made from.
+func (d *Desired) Digest(app string) string {
+	var out string
+	for i := range d.Containers {
+		if d.Containers[i].App == app {
+			out += d.Containers[i].Digest()
+		}
+	}
+	return out
 }

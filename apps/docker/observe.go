@@ -64,19 +64,11 @@ func (e *Engine) Watch(ctx context.Context, changed func(app, event string)) err
 	}
 }
 
-// Exit is how a container ended.
-type Exit struct {
-	Code int
-	OOM  bool
-	// Text is what the engine says of it, where it could not be started.
-	Text string
-}
-
-// Exit says how a container ended.
-func (e *Engine) Exit(ctx context.Context, name string) (Exit, error) {
+// Ended says how a container ended: its exit code, and whether the kernel ended it for want of memory.
+func (e *Engine) Ended(ctx context.Context, name string) (code int, oom bool, err error) {
 	c, err := e.api.ContainerInspect(ctx, name)
 	if err != nil {
-		return Exit{}, failed("inspect container "+name, err)
+		return 0, false, failed("inspect container "+name, err)
 	}
-	return Exit{Code: c.State.ExitCode, OOM: c.State.OOMKilled, Text: c.State.Error}, nil
+	return c.State.ExitCode, c.State.OOMKilled, nil
 }

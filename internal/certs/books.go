@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
 )
 
 // Attempt is what came of asking a CA for a name, while it failed.
