@@ -1,10 +1,12 @@
 package apps
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Facts are what the meaning of a Config depends on beside itself.
@@ -99,6 +101,7 @@ func (c *Config) container(a *App, v *Version, f Facts) (Container, error) {
 		Entrypoint: m.Entrypoint, Command: m.Command, User: v.User, Hostname: a.Name, Tmpfs: tmpfs(m.Tmpfs),
 		Network: NetworkName(a.Name), V4: plus(v4.Addr(), place), V6: plus(v6.Addr(), place),
 		Limits: a.Limits.Over(m.Limits).WithDefaults(), Capabilities: slices.Sorted(slices.Values(m.Capabilities)), Starts: a.Starts,
+		StopSignal: m.StopSignal, StopGrace: int(cmp.Or(time.Duration(m.StopGrace), stopGrace) / time.Second),
 	}
 	for i, vol := range a.Volumes(v) {
 		out.Mounts = append(out.Mounts, Mount{Volume: vol.Name, Path: m.Data[i].Path})
@@ -132,6 +135,9 @@ func (c *Config) container(a *App, v *Version, f Facts) (Container, error) {
 	}
 	return out, failed
 }
+
+// stopGrace is the default of Manifest.StopGrace.
+const stopGrace = 10 * time.Second
 
 // RoleApp is the role of an app's own container; those of addons have the addon's name.
 const RoleApp = "app"

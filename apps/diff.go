@@ -68,7 +68,14 @@ func Diff(want *Desired, have *Observed) []Step {
 		switch off := want.Stopped[s.Name]; {
 		case off && s.Running:
 			stop = append(stop, Step{Stop, s.App, s.Name, "to be stopped"})
-		case !off && !s.Running:
+		case off || s.Running:
+		case s.Status == "created":
+			start = append(start, Step{Start, s.App, s.Name, s.Status})
+		default:
+			// A container that has run is made anew: a second start would mount its tmpfs with the mode of the folder
+			// underneath, which is not the one that was asked for (runc).
+			remove = append(remove, Step{Remove, s.App, s.Name, s.Status})
+			create = append(create, Step{Create, s.App, s.Name, s.Status})
 			start = append(start, Step{Start, s.App, s.Name, s.Status})
 		}
 	}

@@ -49,6 +49,9 @@ type Manifest struct {
 	Command    []string `json:"command,omitempty"`
 	// User is "UID" or "UID:GID"; empty is that of the image, and 10001 where the image says root or nothing.
 	User string `json:"user,omitempty"`
+	// StopSignal asks it to end ("SIGTERM" by default), and StopGrace is how long it may take; default 10s.
+	StopSignal string         `json:"stop_signal,omitempty"`
+	StopGrace  field.Duration `json:"stop_grace,omitempty"`
 	// Data are the folders that outlive a container. Everything else of its file system is read-only.
 	Data  []Data  `json:"data,omitempty"`
 	Tmpfs []Tmpfs `json:"tmpfs,omitempty"`

@@ -62,6 +62,8 @@ type Container struct {
 	// Capabilities are those that are kept; all others are dropped. The root file system is read-only, new privileges are
 	// never gained, and the engine restarts nothing: none of that can be said otherwise.
 	Capabilities []string `json:"capabilities,omitempty"`
+	StopSignal   string   `json:"stop_signal,omitempty"`
+	StopGrace    int      `json:"stop_grace"` // in seconds
 	// Profile is the AppArmor profile; empty is none, on a kernel without it.
 	Profile string `json:"profile,omitempty"`
 	// Writable has a writable root file system: `app debug` alone asks for it.

@@ -227,6 +227,12 @@ func (m *Manifest) validateEnvironment(e *field.Errors) {
 			}
 		}
 	}
+	if m.StopSignal != "" && !slices.Contains([]string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH"}, m.StopSignal) {
+		e.Add("stop_signal", "%q cannot be used; write for example SIGTERM or SIGINT", m.StopSignal)
+	}
+	if d := time.Duration(m.StopGrace); d != 0 && (d < time.Second || d > 10*time.Minute) {
+		e.Add("stop_grace", "%v must be between 1s and 10m", d)
+	}
 	if m.User != "" && !userForm.MatchString(m.User) {
 		e.Add("user", "%q is not a user; write UID or UID:GID in numbers, for example 1000:1000", m.User)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -15,9 +14,6 @@ import (
 	"github.com/platformd/platformd/apps"
 )
 
-// stopTime is how long a container may take to end by itself.
-const stopTime = 30 * time.Second
-
 // Create makes a container. It does not start it.
 func (e *Engine) Create(ctx context.Context, c *apps.Container) error {
 	cfg := &container.Config{
@@ -25,6 +21,7 @@ func (e *Engine) Create(ctx context.Context, c *apps.Container) error {
 		Labels:       map[string]string{labelApp: c.App, labelRole: c.Role, labelSlot: c.Slot, labelDigest: c.Digest()},
 		ExposedPorts: nat.PortSet{},
 		// What the image says of health is not asked: the host looks from outside.
+		StopSignal: c.StopSignal, StopTimeout: &c.StopGrace,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
 	host, err := e.hostConfig(ctx, c)
@@ -49,10 +46,11 @@ func (e *Engine) hostConfig(ctx context.Context, c *apps.Container) (*container.
 	if err != nil {
 		return nil, err
 	}
-	pids, memory := int64(c.Limits.PIDs), int64(c.Limits.Memory)
+	pids, memory, yes := int64(c.Limits.PIDs), int64(c.Limits.Memory), true
 	h := &container.HostConfig{
 		ReadonlyRootfs: !c.Writable,
 		Privileged:     false,
+		Init:           &yes, // hands signals on, and takes dead children away
 		CapDrop:        []string{"ALL"},
 		CapAdd:         c.Capabilities,
 		SecurityOpt:    []string{"no-new-privileges:true", "seccomp=" + e.seccomp},
@@ -95,10 +93,9 @@ func (e *Engine) Start(ctx context.Context, name string) error {
 	return failed("start container "+name, e.api.ContainerStart(ctx, name, container.StartOptions{}))
 }
 
-// Stop ends a container: it is asked to, and after a while made to.
+// Stop ends a container: it is asked to, and after its grace time made to.
 func (e *Engine) Stop(ctx context.Context, name string) error {
-	seconds := int(stopTime / time.Second)
-	return failed("stop container "+name, gone(e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &seconds})))
+	return failed("stop container "+name, gone(e.api.ContainerStop(ctx, name, container.StopOptions{})))
 }
 
 // Remove removes a container and what was written into it, and no volume with a name.

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/nstest"
@@ -38,8 +41,23 @@ health: {path: /index.html, statuses: [200], interval: 1s, grace: 20s}
 
 func (m *machine) install(name, domain, manifest string) wire.App {
 	m.Helper()
+	m.Cleanup(func() {
+		if m.Failed() {
+			m.Logf("%+v", m.events(name))
+		}
+	})
 	m.must(m.client.InstallApp(m.ctx, wire.Options{}, name, domain, "test.yaml", []byte(manifest)))
 	return m.settled(name)
+}
+
+// events are what happened to an app until now.
+func (m *machine) events(name string) (out []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for e := range m.client.FollowApp(ctx, name, 0) {
+		out = append(out, fmt.Sprintf("%s %s %s\n", e.At.Format("05.000"), e.State, e.Text))
+	}
+	return out
 }
 
 // settled waits until the keeper is done with an app.
@@ -172,6 +190,6 @@ func TestAppUpdate(t *testing.T) {
 			m.Fatalf("after the rollback: %+v", a)
 		}
 		expect("release 1")
-		data("4", "first\n")
+		data("3", "first\n")
 	})
 }

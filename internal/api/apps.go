@@ -50,7 +50,8 @@ type installInput struct {
 }
 
 type updateInput struct {
-	appInput
+	Name string `path:"name" doc:"The name of an app."`
+	Options
 	File    string `query:"file" doc:"The name of the file, for messages about its lines."`
 	RawBody []byte `contentType:"application/yaml"`
 }
@@ -213,7 +214,8 @@ func (s *server) updateApp(ctx context.Context, in *updateInput) (ChangeResult, 
 }
 
 func (s *server) rollbackApp(ctx context.Context, in *struct {
-	appInput
+	Name string `path:"name" doc:"The name of an app."`
+	Options
 	KeepData bool `query:"keep_data" doc:"Only the software goes back; it runs on a copy of the data of now."`
 }) (ChangeResult, error) {
 	return s.changeApp(ctx, in.Options, in.Name, activity.AppUpdateStarted, "roll app "+in.Name+" back", func(_ *apps.Config, a *apps.App) error {
@@ -222,7 +224,8 @@ func (s *server) rollbackApp(ctx context.Context, in *struct {
 }
 
 func (s *server) configureApp(ctx context.Context, in *struct {
-	appInput
+	Name string `path:"name" doc:"The name of an app."`
+	Options
 	Body wire.AppConfigure
 }) (ChangeResult, error) {
 	return s.changeApp(ctx, in.Options, in.Name, activity.AppChanged, "configure app "+in.Name, func(_ *apps.Config, a *apps.App) error {
@@ -243,7 +246,8 @@ func (s *server) configureApp(ctx context.Context, in *struct {
 }
 
 func (s *server) uninstallApp(ctx context.Context, in *struct {
-	appInput
+	Name string `path:"name" doc:"The name of an app."`
+	Options
 	Data bool `query:"data" doc:"Remove its data and secrets too."`
 }) (ChangeResult, error) {
 	r, err := s.change(ctx, in.Options, wish{action: activity.AppRemoved, object: in.Name, summary: "uninstall app " + in.Name, edit: func(st *state.State) error {

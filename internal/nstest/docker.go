@@ -161,6 +161,11 @@ func busyboxImage(t testing.TB) []byte {
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
+	for _, dir := range []string{"bin/", "www/", "etc/"} {
+		if err := w.WriteHeader(&tar.Header{Name: dir, Mode: 0o755, Typeflag: tar.TypeDir}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, f := range []struct {
 		name string
 		mode int64
