@@ -57,7 +57,9 @@ func ParseDestination(s string) (d Destination, why string) {
 		}
 		host, d.Port = s[:i], uint16(n)
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if in, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(in, "]") {
+		host = in[:len(in)-1]
+	}
 	if p, err := netip.ParsePrefix(host); err == nil {
 		d.Prefix = p.Masked()
 		return d, ""

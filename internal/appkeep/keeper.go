@@ -71,7 +71,7 @@ type Keeper struct {
 	wake chan struct{}
 	// listen wakes watch, which has nothing to listen for while there are no apps.
 	listen chan struct{}
-	news *news
+	news   *news
 
 	mu    sync.Mutex
 	apps  map[string]*book
