@@ -130,3 +130,10 @@ func TestProxyIsReachedAsPortsAreOpen(t *testing.T) {
 		}
 	})
 }
+
+// insecure is c's transport, taking any certificate: the one that a host signs itself.
+func insecure(c *http.Client) http.RoundTripper {
+	tr := c.Transport.(*http.Transport)
+	tr.TLSClientConfig.InsecureSkipVerify = true
+	return tr
+}

@@ -26,9 +26,9 @@ var version = "dev"
 
 // options are the flags of platformd itself.
 type options struct {
-	dataDir, socket, config, driver, authLog, http, https string
-	roots                                                 []string
-	verbose                                               bool
+	dataDir, socket, config, driver, authLog, http, https, dockerHost string
+	roots                                                             []string
+	verbose                                                           bool
 }
 
 func newRootCommand() *cobra.Command {
@@ -56,6 +56,7 @@ It runs in the foreground. Stopping or killing it leaves the rules in force; "pl
 	f.StringVar(&o.http, "http", "", "address for plain HTTP, such as :80; without it nothing listens")
 	f.StringVar(&o.https, "https", "", "address for HTTPS and HTTP/3, such as :443; without it nothing listens")
 	f.StringSliceVar(&o.roots, "file-root", []string{"/srv", "/var/www"}, "folder below which the proxy may serve files; may be given several times")
+	f.StringVar(&o.dockerHost, "docker-host", os.Getenv("DOCKER_HOST"), "container engine for apps, as a unix socket (default $DOCKER_HOST, else unix:///var/run/docker.sock)")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
 	c.AddCommand(newRestoreCommand(&o), newGuardCommand(&o), newWorkerCommand())
 	return c
@@ -83,7 +84,7 @@ func run(ctx context.Context, o options) error {
 	d, err := daemon.New(ctx, daemon.Config{
 		DataDir: dir, Socket: o.socket, Driver: o.driver, Drivers: drivers(), Version: version, Log: log, Now: time.Now,
 		First: first, StartGuard: startGuard, AuthLog: o.authLog, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
-		HTTP: o.http, HTTPS: o.https, FileRoots: o.roots,
+		HTTP: o.http, HTTPS: o.https, FileRoots: o.roots, DockerHost: o.dockerHost,
 	})
 	if err != nil {
 		return err

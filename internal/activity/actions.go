@@ -41,6 +41,18 @@ const (
 	SecretStored        Action = "secret-stored"
 	SecretRemoved       Action = "secret-removed"
 	DNSChanged          Action = "dns-changed"
+	AppInstalled        Action = "app-installed"
+	AppRemoved          Action = "app-removed"
+	AppChanged          Action = "app-changed"
+	AppStarted          Action = "app-started"
+	AppStopped          Action = "app-stopped"
+	AppUpdateStarted    Action = "app-update-started"
+	AppUpdated          Action = "app-updated"
+	AppUpdateFailed     Action = "app-update-failed"
+	AppCrashed          Action = "app-crashed"
+	AppOutOfMemory      Action = "app-out-of-memory"
+	AppUnhealthy        Action = "app-unhealthy"
+	AppRecovered        Action = "app-recovered"
 	FirewallEnabled     Action = "firewall-enabled"
 	FirewallDisabled    Action = "firewall-disabled"
 	FirewallApplied     Action = "firewall-applied"
@@ -109,6 +121,18 @@ func Actions() []ActionInfo {
 		{SecretStored, "A secret of a DNS provider or certificate authority was stored."},
 		{SecretRemoved, "A secret was removed."},
 		{DNSChanged, "Records of a zone were created or removed at a DNS provider."},
+		{AppInstalled, "An app was installed."},
+		{AppRemoved, "An app was uninstalled."},
+		{AppChanged, "The domain, limits, environment or ports of an app were changed."},
+		{AppStarted, "An app was started, or started anew."},
+		{AppStopped, "An app was stopped."},
+		{AppUpdateStarted, "Another version of an app is on its way."},
+		{AppUpdated, "Another version of an app took its place and is healthy."},
+		{AppUpdateFailed, "Another version of an app did not become healthy; the one before runs again, on its own data."},
+		{AppCrashed, "The container of an app ended by itself."},
+		{AppOutOfMemory, "The kernel ended an app that needed more memory than its limit."},
+		{AppUnhealthy, "An app does not answer as its manifest says."},
+		{AppRecovered, "An app answers again."},
 		{FirewallEnabled, "The firewall was switched on."},
 		{FirewallDisabled, "The firewall was switched off; the host is open."},
 		{FirewallApplied, "A ruleset was put into the kernel and read back."},

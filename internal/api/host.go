@@ -37,6 +37,7 @@ type Change struct {
 type Host interface {
 	CertHost
 	DNSHost
+	AppHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)

@@ -43,6 +43,8 @@ func (s *server) routes() {
 	s.dnsRoutes()
 	s.activityRoutes()
 	s.proxyRoutes()
+	s.appRoutes()
+	s.settingRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)
 	route(s, http.MethodPut, "/firewall", "set-firewall", "Switch the firewall on or off, or choose its driver", s.setFirewall)
 	route(s, http.MethodGet, "/doctor", "run-doctor", "Look at the host for what is wrong", func(ctx context.Context, in *struct {

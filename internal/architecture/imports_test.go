@@ -94,11 +94,11 @@ func matches(importPath string, patterns ...string) bool {
 
 // Groups of packages that rules speak of.
 var (
-	domain = []string{"firewall", "firewall/ranges", "firewall/feeds", "firewall/geo", "ratelimit"}
+	domain = []string{"firewall", "firewall/ranges", "firewall/feeds", "firewall/geo", "ratelimit", "apps"}
 	// web is the proxy: a domain too, of which net/http is the language.
 	web = []string{"proxy/..."}
 	// drivers touch the kernel, the network or a foreign file format.
-	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb", "proxy/waf/coraza"}
+	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb", "proxy/waf/coraza", "apps/docker"}
 	// forTests are imported by tests alone.
 	forTests = []string{"firewall/conformance", "internal/certs/pebbletest", "internal/nstest/...", "internal/sqlite/sqlitetest", "proxy/proxytest", "scripts/..."}
 )
@@ -117,6 +117,8 @@ func TestDependencies(t *testing.T) {
 		{of: web, not: append([]string{"internal/...", "cmd/...", "firewall/...", "os/exec", "database/sql"}, drivers...),
 			why: "the proxy runs in a process without privileges, and knows what it is told; what it needs of others is an interface of its own",
 			but: []string{"proxy/waf/coraza"}}, // a driver, of whose library a part that the rules do not use can run programs; the worker cannot
+		{of: []string{"apps"}, not: []string{"firewall/...", "proxy/..."}, except: []string{"proxy/field"},
+			why: "what an app means for the firewall and the proxy is written in internal/host"},
 		{of: []string{"ratelimit"}, not: []string{"firewall/..."},
 			why: "a limit is a leaf: the kernel's meters and the proxy mean the same by it"},
 		{of: drivers, not: []string{"internal/...", "cmd/...", "database/sql"},
@@ -205,7 +207,8 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"github.com/florianl/go-nflog/..."}, append([]string{"firewall/nflog"}, forTests...), "library types never leave their driver"},
 		{[]string{"github.com/ti-mo/conntrack/..."}, []string{"firewall/conntrack"}, "library types never leave their driver"},
 		{[]string{"github.com/oschwald/maxminddb-golang/..."}, []string{"firewall/geo/mmdb"}, "library types never leave their driver"},
-		{[]string{"github.com/docker/docker/..."}, append([]string{"apps/docker"}, forTests...), "library types never leave their driver"},
+		{[]string{"github.com/docker/...", "github.com/moby/...", "github.com/containerd/..."}, append([]string{"apps/docker"}, forTests...), "library types never leave their driver"},
+		{[]string{"github.com/robfig/cron/..."}, []string{"apps"}, "when a schedule is due is said in one place"},
 		{[]string{"github.com/goccy/go-yaml/..."}, append([]string{"internal/document"}, forTests...), "one place reads and writes documents, and it says the line of every mistake"},
 		{[]string{"modernc.org/sqlite/..."}, []string{"internal/sqlite/..."}, "how a database is opened, locked, recovered and written durably is decided once"},
 		{[]string{"github.com/danielgtaylor/huma/..."}, append([]string{"internal/api/..."}, forTests...), "what the API looks like on the wire is described in one place"},
@@ -238,7 +241,7 @@ func TestDomainLibraries(t *testing.T) {
 			continue
 		}
 		for _, d := range p.Deps {
-			if q := pkgs[d]; q != nil && !q.Standard && !q.ours() && !matches(d, "go4.org/netipx") {
+			if q := pkgs[d]; q != nil && !q.Standard && !q.ours() && !matches(d, "go4.org/netipx", "github.com/robfig/cron/v3") {
 				t.Errorf("%s needs %s.\n\tWhy not: a domain package imports the standard library and small libraries of values", name, d)
 			}
 		}

@@ -52,7 +52,7 @@ func (s *Store) ForgetAttempts(ctx context.Context, name string) error {
 
 // SetSecret stores a secret that the document names.
 func (s *Store) SetSecret(ctx context.Context, name string, value Secret) error {
-	_, err := s.exec(ctx, "write secret", `INSERT OR REPLACE INTO secrets (name, value, changed) VALUES (?, ?, ?)`, name, s.seal.seal(value, "secret "+name), s.now().UnixNano())
+	_, err := s.exec(ctx, "write secret", `INSERT OR REPLACE INTO secrets (name, value, changed) VALUES (?, ?, ?)`, name, s.seal.Seal(value, "secret "+name), s.now().UnixNano())
 	return err
 }
 
@@ -66,7 +66,7 @@ func (s *Store) Secret(ctx context.Context, name string) (value Secret, ok bool,
 	if err != nil {
 		return nil, false, s.db.Explain("read secret "+name+" in", err)
 	}
-	value, err = s.seal.open(sealed, "secret "+name)
+	value, err = s.seal.Open(sealed, "secret "+name)
 	return value, err == nil, err
 }
 
@@ -104,7 +104,7 @@ func (s *Store) Secrets(ctx context.Context) ([]SecretInfo, error) {
 
 // keep, kept and forget are the entries of an order that lasts: what a CA is about to ask for.
 func (s *Store) keep(ctx context.Context, key string, value []byte) error {
-	_, err := s.exec(ctx, "write cache", `INSERT OR REPLACE INTO cache (key, value) VALUES (?, ?)`, key, s.seal.seal(value, "cache "+key))
+	_, err := s.exec(ctx, "write cache", `INSERT OR REPLACE INTO cache (key, value) VALUES (?, ?)`, key, s.seal.Seal(value, "cache "+key))
 	return err
 }
 
@@ -117,7 +117,7 @@ func (s *Store) kept(ctx context.Context, key string) (Secret, bool, error) {
 	if err != nil {
 		return nil, false, s.db.Explain("read cache", err)
 	}
-	value, err := s.seal.open(sealed, "cache "+key)
+	value, err := s.seal.Open(sealed, "cache "+key)
 	if err != nil {
 		return nil, false, fmt.Errorf("read cache: %w", err)
 	}

@@ -23,6 +23,8 @@ import (
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/certs/order"
 	"github.com/platformd/platformd/internal/health"
+
+	"github.com/platformd/platformd/internal/secret"
 )
 
 // authority issues certificates in a test.
@@ -228,8 +230,8 @@ func TestNoStampede(t *testing.T) {
 // A copy of the database without the key is of no use, nor is one whose rows were exchanged.
 func TestKeysAreSealed(t *testing.T) {
 	h := newHost(t, []string{"a.test", "b.test"})
-	const secret = "api-token-of-the-zone"
-	if err := h.SetSecret(t.Context(), activity.Record{}, "zone", Secret(secret)); err != nil {
+	const token = "api-token-of-the-zone"
+	if err := h.SetSecret(t.Context(), activity.Record{}, "zone", Secret(token)); err != nil {
 		t.Fatal(err)
 	}
 	h.pass()
@@ -241,41 +243,41 @@ func TestKeysAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(raw, []byte("PRIVATE KEY")) || bytes.Contains(raw, key[30:60]) || bytes.Contains(raw, []byte(secret)) {
+	if bytes.Contains(raw, []byte("PRIVATE KEY")) || bytes.Contains(raw, key[30:60]) || bytes.Contains(raw, []byte(token)) {
 		t.Error("a secret stands in the database as it is")
 	}
-	if info, err := os.Stat(filepath.Join(h.dir, keyFile)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(h.dir, secret.KeyFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key file: %v, %v", info.Mode(), err)
 	}
 	if _, err := h.cfg.Store.db.Write.Exec(`UPDATE certificates SET key = (SELECT key FROM certificates WHERE name = 'b.test') WHERE name = 'a.test'`); err != nil {
 		t.Fatal(err)
 	}
 	h.open()
-	if _, err := h.Certificate("a.test"); !errors.Is(err, errSealed) {
+	if _, err := h.Certificate("a.test"); !errors.Is(err, secret.ErrSealed) {
 		t.Errorf("with the key of another row: got %v", err)
 	}
 	if err := h.cfg.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// systemd's credential is used where there is one, and a key is never made anew over what it sealed.
-	if err := os.Rename(filepath.Join(h.dir, keyFile), filepath.Join(h.dir, "away")); err != nil {
+	if err := os.Rename(filepath.Join(h.dir, secret.KeyFile), filepath.Join(h.dir, "away")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenStore(t.Context(), h.dir, "", time.Now); !errors.Is(err, ErrNoKey) {
+	if _, err := OpenStore(t.Context(), h.dir, "", time.Now); !errors.Is(err, secret.ErrNoKey) {
 		t.Errorf("without the key: got %v", err)
 	}
 	credentials := t.TempDir()
-	if err := os.Rename(filepath.Join(h.dir, "away"), filepath.Join(credentials, keyFile)); err != nil {
+	if err := os.Rename(filepath.Join(h.dir, "away"), filepath.Join(credentials, secret.KeyFile)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := OpenStore(t.Context(), h.dir, credentials, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, ok, err := s.Secret(t.Context(), "zone"); err != nil || !ok || string(v) != secret {
+	if v, ok, err := s.Secret(t.Context(), "zone"); err != nil || !ok || string(v) != token {
 		t.Errorf("with the credential: %v, %v", ok, err)
 	}
-	if err := errors.Join(s.Close(), os.Rename(filepath.Join(credentials, keyFile), filepath.Join(h.dir, keyFile))); err != nil {
+	if err := errors.Join(s.Close(), os.Rename(filepath.Join(credentials, secret.KeyFile), filepath.Join(h.dir, secret.KeyFile))); err != nil {
 		t.Fatal(err)
 	}
 	h.Manager = nil

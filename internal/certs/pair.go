@@ -12,33 +12,16 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/platformd/platformd/internal/certs/order"
+	"github.com/platformd/platformd/internal/secret"
 )
 
-// Secret is what must not be seen. It prints, logs and marshals as a placeholder.
-type Secret []byte
-
-const hidden = "[redacted]"
-
-// String implements fmt.Stringer.
-func (Secret) String() string { return hidden }
-
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return hidden }
-
-// MarshalJSON implements json.Marshaler.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
-
-// LogValue implements slog.LogValuer: without it, slog takes bytes for text.
-func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
-
-// Format implements fmt.Formatter, so that no verb gets around String.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
+// Secret is what must not be seen.
+type Secret = secret.Secret
 
 // Pair is a certificate with its issuers, leaf first, and the private key, both in PEM.
 type Pair struct {

@@ -12,13 +12,14 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/platformd/platformd/internal/secret"
 	"github.com/platformd/platformd/internal/sqlite"
 )
 
 // Store keeps certificates, accounts, attempts and secrets. Its methods are safe for concurrent use.
 type Store struct {
 	db   *sqlite.DB
-	seal *sealer
+	seal *secret.Box
 	now  func() time.Time
 }
 
@@ -79,7 +80,7 @@ func OpenStore(ctx context.Context, dir, credentials string, now func() time.Tim
 	if err := db.Read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM certificates) + (SELECT count(*) FROM accounts) + (SELECT count(*) FROM secrets)`).Scan(&sealed); err != nil {
 		return fail(db.Explain("read", err))
 	}
-	if s.seal, err = openSealer(dir, credentials, sealed == 0); err != nil {
+	if s.seal, err = secret.Open(dir, credentials, sealed == 0); err != nil {
 		return fail(err)
 	}
 	// Orders end with the process that made them: what they kept is of no use.
@@ -107,7 +108,7 @@ func (s *Store) Put(ctx context.Context, c *Certificate, key Secret) error {
 		return err
 	}
 	_, err = s.exec(ctx, "write certificate", `INSERT OR REPLACE INTO certificates (name, kind, source, names, chain, key, created, not_before, expires, window_start, window_end)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Name, c.Kind(), c.Source, string(names), c.Chain, s.seal.seal(key, keyOf(c.Name, c.Kind())),
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Name, c.Kind(), c.Source, string(names), c.Chain, s.seal.Seal(key, keyOf(c.Name, c.Kind())),
 		c.Created.UnixNano(), c.NotBefore.UnixNano(), c.Expires.UnixNano(), nanos(c.Window.Start), nanos(c.Window.End))
 	return err
 }
@@ -146,7 +147,7 @@ func (s *Store) Key(ctx context.Context, name, kind string) (Secret, error) {
 	if err := s.db.Read.QueryRowContext(ctx, `SELECT key FROM certificates WHERE name = ? AND kind = ?`, name, kind).Scan(&sealed); err != nil {
 		return nil, s.db.Explain("read "+keyOf(name, kind)+" in", err)
 	}
-	return s.seal.open(sealed, keyOf(name, kind))
+	return s.seal.Open(sealed, keyOf(name, kind))
 }
 
 // Remove forgets a certificate and reports whether it was there.
@@ -167,7 +168,7 @@ func (s *Store) Account(ctx context.Context, directory string) (Secret, error) {
 	var sealed []byte
 	err := s.db.Write.QueryRowContext(ctx, `SELECT key FROM accounts WHERE directory = ?`, directory).Scan(&sealed)
 	if err == nil {
-		return s.seal.open(sealed, what)
+		return s.seal.Open(sealed, what)
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, s.db.Explain("read account", err)
@@ -181,13 +182,13 @@ func (s *Store) Account(ctx context.Context, directory string) (Secret, error) {
 		return nil, fmt.Errorf("make account key: %w", err)
 	}
 	// Who comes second takes the key of who came first.
-	if _, err := s.exec(ctx, "write account", `INSERT OR IGNORE INTO accounts (directory, key, created) VALUES (?, ?, ?)`, directory, s.seal.seal(text, what), s.now().UnixNano()); err != nil {
+	if _, err := s.exec(ctx, "write account", `INSERT OR IGNORE INTO accounts (directory, key, created) VALUES (?, ?, ?)`, directory, s.seal.Seal(text, what), s.now().UnixNano()); err != nil {
 		return nil, err
 	}
 	if err := s.db.Write.QueryRowContext(ctx, `SELECT key FROM accounts WHERE directory = ?`, directory).Scan(&sealed); err != nil {
 		return nil, s.db.Explain("read account", err)
 	}
-	return s.seal.open(sealed, what)
+	return s.seal.Open(sealed, what)
 }
 
 // nanos is 0 for the zero time.

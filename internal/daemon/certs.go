@@ -10,6 +10,7 @@ import (
 	"github.com/platformd/platformd/internal/api"
 	"github.com/platformd/platformd/internal/certs"
 	"github.com/platformd/platformd/internal/health"
+	"github.com/platformd/platformd/internal/secret"
 	"github.com/platformd/platformd/internal/sqlite"
 	"github.com/platformd/platformd/internal/state"
 )
@@ -26,7 +27,7 @@ func (d *Daemon) openCerts(ctx context.Context) (*certBook, error) {
 	}
 	store, err := open()
 	// The host must be protected all the same; what is moved aside can be put back.
-	if corruptDatabase(err) || errors.Is(err, certs.ErrNoKey) {
+	if corruptDatabase(err) || errors.Is(err, secret.ErrNoKey) {
 		why := err
 		aside, moveErr := sqlite.MoveAside(filepath.Join(d.cfg.DataDir, "certs.db"), d.now())
 		if moveErr != nil {

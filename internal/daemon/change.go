@@ -93,8 +93,8 @@ func (d *Daemon) propose(ctx context.Context, c api.Change) (*proposal, error) {
 	if err := d.lists.prepare(ctx, &p.after.Firewall); err != nil {
 		return nil, err
 	}
-	if !reflect.DeepEqual(p.before.Proxy, p.after.Proxy) {
-		if err := d.TestProxy(ctx, p.after.Proxy); err != nil {
+	if after := host.Proxy(&p.after); !reflect.DeepEqual(host.Proxy(&p.before), after) {
+		if err := d.TestProxy(ctx, after); err != nil {
 			return nil, err
 		}
 	}
@@ -219,7 +219,7 @@ func (d *Daemon) enforce(ctx context.Context, c api.Change, p *proposal, rev sta
 	if !slices.Equal(p.before.Firewall.Feeds, p.after.Firewall.Feeds) || !slices.Equal(p.before.Firewall.GeoData, p.after.Firewall.GeoData) {
 		d.lists.wake() // what is new is fetched now
 	}
-	if !reflect.DeepEqual(p.before.Proxy, p.after.Proxy) {
+	if !reflect.DeepEqual(host.Proxy(&p.before), host.Proxy(&p.after)) {
 		if err := d.edge.sync(ctx); err != nil {
 			r.Verified, outcome = false, activity.Pending
 			r.Warnings = append(r.Warnings, "the change is stored, but the proxy does not serve it: "+err.Error())

@@ -68,6 +68,8 @@ type Config struct {
 	HTTP, HTTPS string
 	// FileRoots are the folders below which the proxy may serve files.
 	FileRoots []string
+	// DockerHost is the container engine, as DOCKER_HOST; empty is that of Docker.
+	DockerHost string
 	// Credentials is systemd's folder of credentials, or empty.
 	Credentials string
 }
@@ -91,6 +93,7 @@ type Daemon struct {
 	sshd     sshdWatch
 	probes   *probes
 	edge     *edge
+	apps     *appBook
 	access   *accesslog.Log
 
 	changes   sync.Mutex // one change at a time
@@ -167,6 +170,9 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.certs, err = d.openCerts(ctx); err != nil {
 		return fmt.Errorf("open certificates: %w", err)
 	}
+	if d.apps, err = d.openApps(ctx); err != nil {
+		return fmt.Errorf("open apps: %w", err)
+	}
 	d.drops = newDrops()
 	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
 	return err
@@ -177,6 +183,9 @@ func (d *Daemon) Close() error {
 	var errs []error
 	if d.access != nil {
 		errs = append(errs, d.access.Close())
+	}
+	if d.apps != nil {
+		errs = append(errs, d.apps.Close())
 	}
 	if d.certs != nil {
 		errs = append(errs, d.certs.store.Close())
@@ -211,6 +220,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.keepCerts(ctx) })
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.keepEdge(ctx) })
+	g.Go(func() error { return d.keepApps(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
 		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})

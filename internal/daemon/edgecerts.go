@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/internal/certs"
+	"github.com/platformd/platformd/internal/host"
 	"github.com/platformd/platformd/internal/worker"
 )
 
@@ -24,7 +25,8 @@ func (d *Daemon) routeNames() []string {
 		return nil
 	}
 	s, _ := d.store.Current()
-	return s.Proxy.Names()
+	c := host.Proxy(&s)
+	return c.Names()
 }
 
 // challenger shows through the proxy what a CA asks for. It implements certs.Responder.

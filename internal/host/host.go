@@ -49,9 +49,13 @@ func Compile(s *state.State, f Facts) (Desired, error) {
 	return Desired{Firewall: rs}, nil
 }
 
-// Proxy is what the proxy is to serve: the document's section, in which the firewall's always-allowed are exempt.
+// Proxy is what the proxy is to serve: the document's section with the routes of apps, in which the firewall's
+// always-allowed are exempt.
 func Proxy(s *state.State) proxy.Config {
 	c := s.Proxy
+	if routes := appRoutes(s); len(routes) > 0 {
+		c.Routes = slices.Concat(c.Routes, routes)
+	}
 	if len(s.Firewall.Allow) == 0 {
 		return c
 	}
@@ -69,6 +73,9 @@ func policy(s *state.State, f Facts) firewall.Policy {
 	p := s.Firewall
 	if f.QUIC != 0 && s.Proxy.HTTP3 != proxy.Off {
 		p.Ports = append(slices.Clone(p.Ports), quicPorts(p.Ports, f.QUIC)...)
+	}
+	if ports := appPorts(s); len(ports) > 0 {
+		p.Ports = append(slices.Clone(p.Ports), ports...)
 	}
 	if s.Mail.Enabled {
 		p.Ports = append(slices.Clone(p.Ports), mailPorts()...)

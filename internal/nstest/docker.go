@@ -79,6 +79,15 @@ func (d *Docker) Run(t testing.TB, stdin []byte, args ...string) string {
 	return d.tp.Exec(t, string(stdin), d.client, append([]string{"-H", "unix://" + d.dir + "/sock"}, args...)...)
 }
 
+// Host is where the engine listens, as DOCKER_HOST.
+func (d *Docker) Host() string { return "unix://" + d.dir + "/sock" }
+
+// Try runs the docker client; what goes wrong is for the caller to judge.
+func (d *Docker) Try(args ...string) (string, error) {
+	out, err := exec.Command(d.client, append([]string{"-H", d.Host()}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
 // Stop ends the engine, and with it its containers.
 func (d *Docker) Stop(t testing.TB) {
 	t.Helper()
@@ -152,6 +161,11 @@ func busyboxImage(t testing.TB) []byte {
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
+	for _, dir := range []string{"bin/", "www/", "etc/"} {
+		if err := w.WriteHeader(&tar.Header{Name: dir, Mode: 0o755, Typeflag: tar.TypeDir}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, f := range []struct {
 		name string
 		mode int64

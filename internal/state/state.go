@@ -21,6 +21,7 @@ package state
 import (
 	"time"
 
+	"github.com/platformd/platformd/apps"
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/proxy"
 )
@@ -35,6 +36,7 @@ type State struct {
 	Firewall firewall.Policy `json:"firewall"`
 	Bans     BanPolicy       `json:"bans,omitzero"`
 	Proxy    proxy.Config    `json:"proxy,omitzero"`
+	Apps     apps.Config     `json:"apps,omitzero"`
 	Certs    Certs           `json:"certs,omitzero"`
 	Mail     Mail            `json:"mail,omitzero"`
 	Settings Settings        `json:"settings,omitzero"`

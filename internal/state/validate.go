@@ -33,6 +33,7 @@ func (s *State) Validate() error {
 	}
 	v.join("firewall", s.Firewall.Validate())
 	v.join("proxy", s.Proxy.Validate())
+	v.join("apps", s.Apps.Validate())
 	for i, r := range s.Proxy.Routes {
 		if r.Countries != nil {
 			v.join(field.Index("proxy.routes", i)+".countries", geo.Check(slices.Concat(r.Countries.Allow, r.Countries.Deny)))

@@ -20,7 +20,7 @@ type types map[string]*ast.TypeSpec
 func documentPage(root string) ([]byte, error) {
 	known, docs := types{}, map[string]string{}
 	values := map[string][]string{}
-	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit",
+	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit", "apps",
 		"proxy", "proxy/field", "proxy/static", "proxy/compress", "proxy/cache", "proxy/buffer", "proxy/limits", "proxy/waf", "proxy/upstream"} {
 		if err := known.read(filepath.Join(root, dir), docs, values); err != nil {
 			return nil, err
@@ -166,7 +166,7 @@ func (w *documentWriter) typeName(pkg string, e ast.Expr) string {
 		if w.types[pkg+"."+e.Name] != nil {
 			return w.named(pkg + "." + e.Name)
 		}
-		return map[string]string{"string": "text", "bool": "true or false", "int": "number", "int64": "number"}[e.Name]
+		return map[string]string{"string": "text", "bool": "true or false", "int": "number", "int64": "number", "uint16": "number", "float64": "number"}[e.Name]
 	}
 	return "?"
 }
@@ -175,7 +175,7 @@ func (w *documentWriter) typeName(pkg string, e ast.Expr) string {
 func written() map[string]string {
 	return map[string]string{
 		"ranges.Range": "address, prefix or FROM-TO", "firewall.PortRange": "port, or FIRST-LAST", "firewall.Duration": "duration, such as 12h", "field.Duration": "duration, such as 30s",
-		"time.Time": "time, RFC 3339", "ratelimit.Limit": "limit, such as 5/10s",
+		"time.Time": "time, RFC 3339", "ratelimit.Limit": "limit, such as 5/10s", "apps.Size": "size, such as 512M",
 	}
 }
 
@@ -198,7 +198,7 @@ func (w *documentWriter) named(name string) string {
 // heading is what a type is called on the page: parts of the proxy call theirs alike, so the part's name comes first.
 func heading(name string) string {
 	pkg, short, _ := strings.Cut(name, ".")
-	if slices.Contains([]string{"static", "compress", "cache", "buffer", "limits", "waf", "upstream"}, pkg) {
+	if slices.Contains([]string{"static", "compress", "cache", "buffer", "limits", "waf", "upstream", "apps"}, pkg) {
 		return strings.ToUpper(pkg[:1]) + pkg[1:] + " " + short
 	}
 	return short

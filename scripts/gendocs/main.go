@@ -25,6 +25,7 @@ func pages() []page {
 		{"api.json", apiPage},
 		{"cli.md", cliPage},
 		{"document.md", documentPage},
+		{"manifest.schema.json", manifestSchema},
 		{"ruleset.md", rulesetPage},
 	}
 }

@@ -81,6 +81,12 @@ func cliPage(root string) ([]byte, error) {
 	return append(bytes.TrimSpace(b.Bytes()), '\n'), nil
 }
 
+// manifestSchema is the JSON Schema of manifests.
+func manifestSchema(string) ([]byte, error) {
+	data, err := api.ManifestSchema()
+	return append(data, '\n'), err
+}
+
 // rulesetPage shows what the document of a new host means to the kernel.
 func rulesetPage(string) ([]byte, error) {
 	s := state.Default()

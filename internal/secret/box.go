@@ -1,4 +1,4 @@
-package certs
+package secret
 
 import (
 	"crypto/aes"
@@ -11,24 +11,24 @@ import (
 	"path/filepath"
 )
 
-// keyFile is what the key is called, in the data directory and as a credential of systemd.
-const keyFile = "secrets.key"
+// KeyFile is what the key is called, in the data directory and as a credential of systemd.
+const KeyFile = "secrets.key"
 
 // ErrNoKey: something was sealed, and the key is not there.
-var ErrNoKey = errors.New("the key of what is stored is missing; put " + keyFile + " back")
+var ErrNoKey = errors.New("the key of what is stored is missing; put " + KeyFile + " back")
 
-// errSealed says that what is stored was sealed with another key, or changed.
-var errSealed = errors.New("cannot be opened with the key of this host; was " + keyFile + " replaced? Put the old one back, or renew and import anew")
+// ErrSealed says that what is stored was sealed with another key, or changed.
+var ErrSealed = errors.New("cannot be opened with the key of this host; was " + KeyFile + " replaced? Put the old one back, or renew and import anew")
 
-// sealer encrypts what must not be read from a copy of the database.
-type sealer struct{ aead cipher.AEAD }
+// Box encrypts what must not be read from a copy of the database.
+type Box struct{ aead cipher.AEAD }
 
-// openSealer reads the key, from systemd's credentials where there is one, else from the data directory, where it is made
+// Open reads the key, from systemd's credentials where there is one, else from the data directory, where it is made
 // if it is not there. make forbids that where something was sealed before.
-func openSealer(dir, credentials string, make bool) (*sealer, error) {
-	key, err := os.ReadFile(filepath.Join(credentials, keyFile))
+func Open(dir, credentials string, make bool) (*Box, error) {
+	key, err := os.ReadFile(filepath.Join(credentials, KeyFile))
 	if credentials == "" || errors.Is(err, fs.ErrNotExist) {
-		key, err = fileKey(filepath.Join(dir, keyFile), make)
+		key, err = fileKey(filepath.Join(dir, KeyFile), make)
 	}
 	if errors.Is(err, fs.ErrNotExist) && !make {
 		return nil, ErrNoKey
@@ -37,14 +37,14 @@ func openSealer(dir, credentials string, make bool) (*sealer, error) {
 		return nil, fmt.Errorf("read the key of secrets: %w", err)
 	}
 	if len(key) != 32 {
-		return nil, fmt.Errorf("read the key of secrets: %s has %d bytes, and must have 32", keyFile, len(key))
+		return nil, fmt.Errorf("read the key of secrets: %s has %d bytes, and must have 32", KeyFile, len(key))
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return &sealer{aead}, err
+	return &Box{aead}, err
 }
 
 func fileKey(path string, make bool) ([]byte, error) {
@@ -77,15 +77,16 @@ func randomKey() []byte {
 	return key
 }
 
-// seal binds the text to what it is for, so that rows cannot be exchanged.
-func (s *sealer) seal(plain []byte, what string) []byte {
-	return s.aead.Seal(nil, nil, plain, []byte(what))
+// Seal binds the text to what it is for, so that rows cannot be exchanged.
+func (b *Box) Seal(plain []byte, what string) []byte {
+	return b.aead.Seal(nil, nil, plain, []byte(what))
 }
 
-func (s *sealer) open(sealed []byte, what string) (Secret, error) {
-	plain, err := s.aead.Open(nil, nil, sealed, []byte(what))
+// Open gives back what was sealed for the same thing.
+func (b *Box) Open(sealed []byte, what string) (Secret, error) {
+	plain, err := b.aead.Open(nil, nil, sealed, []byte(what))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, errSealed)
+		return nil, fmt.Errorf("%s: %w", what, ErrSealed)
 	}
 	return plain, nil
 }
