@@ -30,6 +30,7 @@ test | bench)
     want knot knotd # takes updates of a zone, for certificates by DNS
     want openssl openssl # makes what operators import
     want docker.io dockerd
+    want apparmor apparmor_parser # compiles the profiles of apps
     want nodejs node # runs http-cache-tests
     want npm npm     # and brings it
     # What the proxy is held up to: servers behind it, clients in front of it, and attackers.

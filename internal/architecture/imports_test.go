@@ -98,7 +98,7 @@ var (
 	// web is the proxy: a domain too, of which net/http is the language.
 	web = []string{"proxy/..."}
 	// drivers touch the kernel, the network or a foreign file format.
-	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb", "proxy/waf/coraza", "apps/docker"}
+	drivers = []string{"firewall/nft", "firewall/iptables", "firewall/conntrack", "firewall/nflog", "firewall/feeds/fetch", "firewall/geo/mmdb", "proxy/waf/coraza", "apps/docker", "apps/apparmor"}
 	// forTests are imported by tests alone.
 	forTests = []string{"firewall/conformance", "internal/certs/pebbletest", "internal/nstest/...", "internal/sqlite/sqlitetest", "proxy/proxytest", "scripts/..."}
 )
@@ -183,6 +183,7 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"internal/host"}, append([]string{"internal/daemon"}, forTests...), "where features meet is the daemon's to ask, and nobody else's"},
 		{[]string{"os/exec"}, append([]string{
 			"cmd/platformd",     // starts the outside guard
+			"apps/apparmor",     // apparmor_parser, the only compiler of profiles
 			"firewall/iptables", // iptables-save, iptables-restore and ipset have no other stable interface
 			"internal/dns",      // an operator's program that writes records, in the worker
 			"internal/daemon",   // journalctl, and sshd for its settings

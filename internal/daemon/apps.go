@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/platformd/platformd/apps"
+	"github.com/platformd/platformd/apps/apparmor"
 	"github.com/platformd/platformd/apps/docker"
 	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/api"
@@ -57,7 +58,12 @@ func (d *Daemon) openApps(ctx context.Context) (*appBook, error) {
 		return nil, errors.Join(err, engine.Close())
 	}
 	b := &appBook{engine: engine, vault: vault}
+	var profiles appkeep.Profiles
+	if apparmor.Enabled() {
+		profiles = apparmor.Loader{}
+	}
 	b.Keeper = appkeep.New(appkeep.Config{
+		Profiles: profiles,
 		Engine: engine, Folder: appsDir(d.cfg.DataDir),
 		Current: func() apps.Config { s, _ := d.store.Current(); return s.Apps },
 		Settle:  d.settleApp,
@@ -70,12 +76,25 @@ func (d *Daemon) openApps(ctx context.Context) (*appBook, error) {
 // keepApps runs the keeper, and has it look when the document changed.
 func (d *Daemon) keepApps(ctx context.Context) error {
 	changes := d.store.Watch(ctx)
+	d.confinement()
 	go func() {
 		for range changes {
+			d.confinement()
 			d.apps.Wake()
 		}
 	}()
 	return d.apps.Run(ctx)
+}
+
+// confinement keeps the condition that apps run without what should confine them.
+func (d *Daemon) confinement() {
+	s, _ := d.store.Current()
+	if len(s.Apps.Apps) == 0 || apparmor.Enabled() {
+		d.health.Clear("apps-apparmor")
+		return
+	}
+	d.health.Set(health.Condition{ID: "apps-apparmor", Severity: health.Warning, Message: "apps run without AppArmor, which this kernel does not have; other walls stand",
+		Remedy: "boot a kernel with AppArmor (apparmor=1 security=apparmor), and: platformctl settings set apps.require_apparmor null"})
 }
 
 // settleApp makes the change that ends an update: through the gate that every change goes through.

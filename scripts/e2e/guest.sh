@@ -197,6 +197,82 @@ proxy() {
     check "\`platformctl status\` ends with 0" platformctl status
 }
 
+# An image that nobody has to fetch: busybox alone.
+image() {
+    systemctl start docker && mkdir -p /srv/image/bin && cp /bin/busybox /srv/image/bin/ && chmod -R a+rX /srv/image && tar -C /srv/image -c bin | docker import - e2e-web >/dev/null &&
+        docker version --format 'Docker {{.Server.Version}}, {{join (index .Server.Components 0).Details ""}}' 2>/dev/null || docker version --format 'Docker {{.Server.Version}}'
+}
+
+manifest() {
+    cat >/srv/web.yaml <<'END'
+version: 1
+id: web
+release: "1"
+image: e2e-web
+http: {port: 8080}
+entrypoint: [/bin/busybox, sh, -c]
+command: ['echo "hello from an app" > /tmp/index.html; echo kept > /data/kept; exec /bin/busybox httpd -f -p 8080 -h /tmp']
+data: [{name: data, path: /data}]
+health: {path: /index.html, statuses: [200], grace: 2m}
+END
+}
+
+app_running() { manifest && platformctl app install /srv/web.yaml --domain web.e2e 2>/tmp/progress && platformctl app list | grep '^web ' | grep running; }
+
+app_page() { ip netns exec outside curl -sS --insecure --fail --max-time 30 --resolve "web.e2e:443:$1" https://web.e2e/index.html; }
+
+# within FILE...: by a process of the app, which its profile holds.
+inside() { docker exec platform-web-a /bin/busybox "$@"; }
+
+profile() { inside cat /proc/self/attr/current && [ "$(inside cat /proc/self/attr/current)" = "platform-app-web (enforce)" ]; }
+
+# denied WHAT COMMAND...: it fails inside of the app, and the kernel says that AppArmor did it.
+denied() {
+    local since
+    since=$(date '+%F %T')
+    shift
+    if inside "$@" >/tmp/denied 2>&1; then
+        cat /tmp/denied
+        return 1
+    fi
+    until_true 10 sh -c "journalctl -k --since '$since' --no-pager -o cat | grep 'apparmor=\"DENIED\".*platform-app-web'" &&
+        journalctl -k --since "$since" --no-pager -o cat | grep 'apparmor="DENIED".*platform-app-web' | tail -1 | grep -oE '(operation|name|capname|family|sock_type|requested_mask|denied_mask)=[^ ]*' | paste -sd' '
+}
+
+refused() { # refused COMMAND...: it fails, whatever wall stops it first
+    if inside "$@" >/tmp/denied 2>&1; then
+        cat /tmp/denied
+        return 1
+    fi
+    tail -1 /tmp/denied
+}
+
+unloaded() {
+    platformctl app uninstall web --data && ! grep '^platform-app-' /sys/kernel/security/apparmor/profiles && [ -z "$(docker ps -aq)$(docker volume ls -q)" ] && [ ! -e /var/lib/platform/apps/web ] && echo "no profile, container, volume or data is left"
+}
+
+updated() { sed 's/release: "1"/release: "2"/; s/hello from an app/hello from the next/' /srv/web.yaml >/srv/web2.yaml && platformctl app update web /srv/web2.yaml 2>/tmp/progress && app_page 198.51.100.1; }
+
+apps() {
+    check "an engine, and an image that it was given" image
+    check "an app is installed and runs, under the unit's sandbox" app_running
+    check "a neighbour opens it, IPv4" app_page 198.51.100.1
+    check "a neighbour opens it, IPv6" app_page "[2001:db8:1::1]"
+    check "its processes are held by a profile of their own" profile
+    check "AppArmor denies it to read the kernel's symbols" denied symbols cat /proc/kallsyms
+    check "AppArmor denies it to write settings of the kernel" denied sysctl sh -c 'echo 1 > /proc/sysrq-trigger'
+    check "AppArmor denies it to look at the kernel's security" denied security ls /sys/kernel/security/
+    check "no raw socket" refused ping -c1 -W1 127.0.0.1
+    check "no mount" refused mount -t tmpfs x /tmp
+    check "no write to its own programs" refused touch /bin/x
+    check "no program run from its data" refused sh -c '/bin/busybox cp /bin/busybox /data/b && /data/b true'
+    check "no new user namespace" refused unshare -U true
+    check "an update, on a copy of its data" updated
+    check "and back" platformctl app rollback web
+    check "uninstalled, with its data" unloaded
+    systemctl stop docker docker.socket containerd
+}
+
 quiet() {
     local lines
     lines=$(journalctl -b -u platformd -u platformd-firewall -p warning --no-pager -o cat | grep -iE 'denied|not permitted|read-only' || true)
@@ -221,6 +297,7 @@ kill) kill_ ;;
 boot) boot ;;
 sandbox) sandbox ;;
 proxy) proxy ;;
+apps) apps ;;
 leaks-nft) check "nothing leaks on this kernel: nft" leaks nft TestConformance ;;
 leaks-iptables) check "nothing leaks on this kernel: iptables" leaks iptables TestConformanceNft ;;
 esac

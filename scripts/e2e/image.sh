@@ -4,7 +4,7 @@
 set -euo pipefail
 dir=$(realpath -m "$1")
 suite=bookworm
-packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,linux-image-amd64,apparmor,nftables,iptables,ipset,iproute2,openssh-server,openssh-client,procps,busybox-static,curl
+packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,linux-image-amd64,apparmor,nftables,iptables,ipset,iproute2,openssh-server,openssh-client,procps,busybox-static,curl,docker.io
 made_from="$(sha256sum "$0" | cut -c1-16)"
 [ "$(cat "$dir/made-from" 2>/dev/null)" != "$made_from" ] || exit 0
 rm -rf "$dir"
@@ -35,6 +35,8 @@ END
 mkdir -p "$root/var/log/journal"
 # nftables.service empties the ruleset at boot: the worst neighbour that Debian has.
 chroot "$root" systemctl --quiet enable systemd-networkd ssh nftables
+# It is started where apps are looked at; what comes before is about a host without it.
+chroot "$root" systemctl --quiet disable docker.service docker.socket containerd.service
 chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer fstrim.timer dpkg-db-backup.timer e2scrub_all.timer getty@tty1.service
 
 # The kernel as an ELF file, which qemu starts by PVH without unpacking it by emulation; Debian packs it with xz or lz4.

@@ -64,6 +64,7 @@ sleep 5
 boots
 part boot
 part proxy
+part apps
 part sandbox
 [ "${LEAKS:-1}" = 0 ] || { part leaks-nft; part leaks-iptables; }
 
