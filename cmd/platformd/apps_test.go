@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -191,5 +193,107 @@ func TestAppUpdate(t *testing.T) {
 		}
 		expect("release 1")
 		data("3", "first\n")
+	})
+}
+
+// A daemon that is killed at any step of an update goes on with it when it comes back: there is always one whole version.
+func TestAppUpdateKilledAtEveryStep(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		d := m.withApps()
+		m.install("web", "web.test", web)
+		c := m.browser(netip.MustParseAddr("127.0.0.1"), nil)
+		c.Transport = insecure(c)
+		release := func(n int) string {
+			return strings.NewReplacer("release 1", fmt.Sprintf("release %d", n), `release: "1"`, fmt.Sprintf(`release: "%d"`, n)).Replace(web)
+		}
+		for step := 1; ; step++ {
+			from := m.lastEvent("web")
+			m.must(m.client.UpdateApp(m.ctx, wire.Options{}, "web", "test.yaml", []byte(release(step+1))))
+			reached := m.atEvent("web", from, step)
+			m.kill(syscall.SIGKILL)
+			m.start()
+			if a := m.settled("web"); a.State != "running" || a.Release != fmt.Sprint(step+1) || a.Next != "" {
+				t.Fatalf("killed at %q: %+v", reached, a)
+			}
+			want := fmt.Sprintf("release %d for web.test\n", step+1)
+			m.until("it says "+want, func() bool { body, _, err := page(c, "https://web.test/index.html"); return err == nil && body == want })
+			if n := strings.Count(d.Run(m.T, nil, "ps", "-aq", "--filter", "label=platform.app"), "\n"); n != 1 {
+				t.Errorf("killed at %q: %d containers are there", reached, n)
+			}
+			kept, err := filepath.Glob(filepath.Join(m.data(), "apps/web/data/*"))
+			if err != nil || len(kept) != 2 {
+				t.Errorf("killed at %q: data %v, %v; want that of the version and of the one before", reached, kept, err)
+			}
+			if reached == "running" {
+				return
+			}
+		}
+	})
+}
+
+// lastEvent is the number of the newest event of an app.
+func (m *machine) lastEvent(name string) (last int64) {
+	ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+	defer cancel()
+	for e := range m.client.FollowApp(ctx, name, 0) {
+		last = e.Seq
+	}
+	return last
+}
+
+// atEvent waits until an app has so many events behind a number, or runs, and says which the last one was.
+func (m *machine) atEvent(name string, after int64, n int) string {
+	ctx, cancel := context.WithTimeout(m.ctx, 30*time.Second)
+	defer cancel()
+	for e, err := range m.client.FollowApp(ctx, name, after) {
+		if err != nil {
+			m.Fatal(err)
+		}
+		if e.State == "running" {
+			return "running"
+		}
+		if n--; n == 0 {
+			return e.Text
+		}
+	}
+	m.Fatalf("app %s has no %d more events", name, n)
+	return ""
+}
+
+// Where two versions may share their data, an update fails none of ten thousand requests.
+func TestAppUpdateWithoutPause(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		m.withApps()
+		first := web + "overlap: true\n"
+		m.install("web", "web.test", first)
+		c := m.browser(netip.MustParseAddr("127.0.0.1"), nil)
+		c.Transport = insecure(c)
+		var done atomic.Int64
+		var failed sync.Map
+		ctx, stop := context.WithCancel(m.ctx)
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					body, resp, err := page(c, "https://web.test/index.html")
+					if err != nil || resp.StatusCode != 200 || !strings.HasSuffix(body, " for web.test\n") {
+						failed.Store(fmt.Sprint(err, resp, body), done.Load())
+					}
+					done.Add(1)
+				}
+			})
+		}
+		second := strings.NewReplacer("release 1", "release 2", `release: "1"`, `release: "2"`).Replace(first)
+		m.must(m.client.UpdateApp(m.ctx, wire.Options{}, "web", "test.yaml", []byte(second)))
+		if a := m.settled("web"); a.State != "running" || a.Release != "2" {
+			t.Errorf("got %+v", a)
+		}
+		m.until("ten thousand requests were made", func() bool { return done.Load() >= 10_000 })
+		stop()
+		clients.Wait()
+		failed.Range(func(why, at any) bool { t.Errorf("request %v: %v", at, why); return true })
+		if body, _, err := page(c, "https://web.test/index.html"); body != "release 2 for web.test\n" {
+			t.Errorf("got %q, %v", body, err)
+		}
 	})
 }

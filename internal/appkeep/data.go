@@ -154,27 +154,26 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// prune removes copies of data that no version has any more.
-func (k *Keeper) prune() {
-	c := k.cfg.Current()
-	for i := range c.Apps {
-		a := &c.Apps[i]
-		kept := map[string]bool{}
-		for _, v := range a.Versions() {
-			kept[strconv.Itoa(v.Data)] = true
+// prune removes copies of an app's data that no version has any more.
+func (k *Keeper) prune(a *apps.App) {
+	if a.Next != nil {
+		return
+	}
+	kept := map[string]bool{}
+	for _, v := range a.Versions() {
+		kept[strconv.Itoa(v.Data)] = true
+	}
+	dir := filepath.Join(k.cfg.Folder, a.Name, "data")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // it keeps no data
+	}
+	for _, e := range entries {
+		if kept[e.Name()] {
+			continue
 		}
-		dir := filepath.Join(k.cfg.Folder, a.Name, "data")
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue // it keeps no data
-		}
-		for _, e := range entries {
-			if kept[e.Name()] || a.Next != nil {
-				continue
-			}
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				k.cfg.Log.Warn("remove old data of an app", "app", a.Name, "error", err)
-			}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			k.cfg.Log.Warn("remove old data of an app", "app", a.Name, "error", err)
 		}
 	}
 }

@@ -115,9 +115,16 @@ func (k *Keeper) look(ctx context.Context, workers *sync.WaitGroup, a *apps.App,
 	}
 }
 
-// saw notes that what the document wants of an app is there.
+// saw notes that what the document wants of an app is there, and removes what only an earlier wish needed.
 func (k *Keeper) saw(a *apps.App) {
 	w := wish(a)
+	k.mu.Lock()
+	before := k.book(a.Name).seen
+	k.mu.Unlock()
+	if before == w {
+		return
+	}
+	k.prune(a)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.book(a.Name).seen = w

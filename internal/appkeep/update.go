@@ -44,7 +44,6 @@ func (k *Keeper) update(ctx context.Context, a *apps.App) error {
 	} else {
 		k.well(ctx, a)
 	}
-	k.prune()
 	return nil
 }
 
@@ -96,7 +95,6 @@ func (k *Keeper) takeBack(ctx context.Context, a *apps.App, next apps.Version, w
 	if err := k.converge(ctx, &back); err != nil {
 		return err
 	}
-	k.prune()
 	if back.Stopped {
 		k.set(a.Name, Stopped, text)
 		return nil
