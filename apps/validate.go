@@ -25,10 +25,10 @@ const (
 
 var (
 	nameForm     = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	userForm     = regexp.MustCompile(`^[0-9]{1,10}(:[0-9]{1,10})?$`)
-	imageForm    = regexp.MustCompile(`^[a-z0-9]([a-zA-Z0-9._:/-]{0,250}[a-zA-Z0-9])?(@sha256:[0-9a-f]{64})?$`)
-	packageForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{0,100}$`)
+	imageForm    = regexp.MustCompile(`^[a-z0-9]([a-zA-Z0-9._:/-]*[a-zA-Z0-9])?(@sha256:[0-9a-f]+)?$`)
+	packageForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
 )
 
 // CapabilitiesAllowed are those that a manifest may keep, as capabilities(7) names them without CAP_.
@@ -54,7 +54,7 @@ func (m *Manifest) Validate() error {
 	switch {
 	case m.Image == "" && m.Build == nil:
 		e.Add("image", "is missing; name an image, or say in build how it is made of Debian packages")
-	case m.Image != "" && !imageForm.MatchString(m.Image):
+	case m.Image != "" && (!imageForm.MatchString(m.Image) || len(m.Image) > 400):
 		e.Add("image", "%q is not a reference to an image; write for example docker.io/library/nginx:1.27 or nginx@sha256:...", m.Image)
 	}
 	if m.Build != nil {
@@ -105,7 +105,7 @@ func (b *Build) validate() error {
 		e.Add("packages", "is empty; name the Debian packages of the app")
 	}
 	for i, p := range b.Packages {
-		if !packageForm.MatchString(p) {
+		if !packageForm.MatchString(p) || len(p) > 100 {
 			e.Add(field.Index("packages", i), "%q is not the name of a Debian package", p)
 		}
 	}
@@ -246,7 +246,7 @@ func ValidateEnv(env map[string]string) error {
 	var e field.Errors
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		switch v := env[k]; {
-		case !variableForm.MatchString(k):
+		case !variableForm.MatchString(k) || len(k) > 128:
 			e.Add(field.Key("env", k), "is not the name of a variable; write letters, digits and _")
 		case len(v) > maxValue || strings.ContainsRune(v, 0):
 			e.Add(field.Key("env", k), "has %d bytes; at most %d, and none of them 0", len(v), maxValue)

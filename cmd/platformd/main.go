@@ -1,4 +1,8 @@
 // Command platformd is the daemon that keeps the host as its document says.
+//
+// It reads the number of processors once: looking every second would be half of what an idle daemon does.
+//
+//go:debug updatemaxprocs=0
 package main
 
 import (

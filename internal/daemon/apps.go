@@ -64,7 +64,7 @@ func (d *Daemon) openApps(ctx context.Context) (*appBook, error) {
 	}
 	b.Keeper = appkeep.New(appkeep.Config{
 		Profiles: profiles,
-		Engine: engine, Folder: appsDir(d.cfg.DataDir),
+		Engine:   engine, Folder: appsDir(d.cfg.DataDir),
 		Current: func() apps.Config { s, _ := d.store.Current(); return s.Apps },
 		Settle:  d.settleApp,
 		Secret:  d.appSecret,

@@ -9,8 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/platformd/platformd/internal/bans"
 	"github.com/platformd/platformd/internal/health"
@@ -113,7 +116,8 @@ func (d *Daemon) strikesFrom(ctx context.Context, r io.Reader, format bans.LogFo
 
 // tail copies what is appended to a file from now on, also after it was rotated or truncated.
 func tail(ctx context.Context, path string, w io.Writer) error {
-	const look = 500 * time.Millisecond
+	written, stop := writes(path)
+	defer stop()
 	var f *os.File
 	defer func() {
 		if f != nil {
@@ -144,12 +148,55 @@ func tail(ctx context.Context, path string, w io.Writer) error {
 				continue
 			}
 		}
-		select {
-		case <-time.After(look):
-		case <-ctx.Done():
+		if !written(ctx) {
+			break
 		}
 	}
 	return ctx.Err()
+}
+
+// Pauses between looks at a log: at the least, where much is written, and where the kernel does not tell of writes.
+const (
+	logPause = 50 * time.Millisecond
+	logLook  = 500 * time.Millisecond
+)
+
+// writes waits each time it is called until something may have happened to a file, also where the file does not exist yet;
+// false is that ctx ended. The kernel tells, so that nothing is done while nothing is written.
+func writes(path string) (wait func(context.Context) bool, stop func()) {
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = w.Add(filepath.Dir(path)); err != nil {
+			w.Close()
+		}
+	}
+	if err != nil { // no more inotify instances for this user, or no such folder yet
+		return func(ctx context.Context) bool { return sleep(ctx, logLook) }, func() {}
+	}
+	return func(ctx context.Context) bool {
+		for {
+			select {
+			case <-ctx.Done():
+				return false
+			case e, ok := <-w.Events:
+				if ok && filepath.Clean(e.Name) != filepath.Clean(path) {
+					continue
+				}
+			case <-w.Errors: // some events were lost
+			}
+			return sleep(ctx, logPause)
+		}
+	}, func() { w.Close() }
+}
+
+// sleep reports whether ctx still runs afterwards.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // rotated reports whether path is another file now, or the same one cut short; the latter is read from its start.
