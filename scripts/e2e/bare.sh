@@ -41,6 +41,13 @@ done
 mount -t proc proc "$system/proc"
 mount -t sysfs -o ro sysfs "$system/sys"
 mount -t devtmpfs devtmpfs "$system/dev" && mkdir -p "$system/dev/pts" && mount -t devpts devpts "$system/dev/pts"
+# The hierarchies of control groups as this machine has them: engines of tests make groups of their own there.
+grep -E ' cgroup2? ' /proc/self/mounts | while read -r _ at kind options _; do
+    case $at in /sys/fs/cgroup*) ;; *) continue ;; esac
+    [ "$at" = /sys/fs/cgroup ] || [ -d "$system/sys/fs/cgroup/${at##*/}" ] || { mountpoint -q "$system/sys/fs/cgroup" || mount -t tmpfs tmpfs "$system/sys/fs/cgroup"; mkdir -p "$system$at"; }
+    options=$(tr ',' '\n' <<<"$options" | grep -vE '^(rw|ro|nosuid|nodev|noexec|relatime)$' | paste -sd,)
+    mount -t "$kind" ${options:+-o "$options"} cgroup "$system$at"
+done
 mount -t tmpfs tmpfs "$system/run"
 mount -t tmpfs -o mode=1777 tmpfs "$system/tmp"
 
