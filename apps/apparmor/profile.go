@@ -13,6 +13,7 @@ package apparmor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -55,9 +56,16 @@ func Profile(a *apps.App) string {
 	line("/dev/shm/** rwkl")
 	line("/proc/*/fd/* rw")
 	line("/proc/*/{comm,oom_score_adj,task/*/comm} w")
-	for _, f := range writable(a) {
+	folders := writable(a)
+	for _, f := range slices.Sorted(maps.Keys(folders)) {
+		inside := strings.TrimSuffix(quote(f), `"`) + `/**"`
 		line("%s rw", quote(f+"/"))
-		line("%s rwklmix", quote(f)[:len(quote(f))-1]+`/**"`)
+		if folders[f] {
+			line("%s rwklmix", inside)
+			continue
+		}
+		line("%s rwkl", inside)
+		line("audit deny %s mx", inside)
 	}
 	for _, p := range []string{
 		"/proc/sys/**", "/proc/sysrq-trigger", "/proc/kcore", "/proc/kmem", "/proc/mem", "/proc/irq/**", "/proc/bus/**", "/proc/fs/**", "/proc/acpi/**",
@@ -82,19 +90,18 @@ func capabilities(a *apps.App) []string {
 	return slices.Compact(out)
 }
 
-// writable are the folders that some version declares.
-func writable(a *apps.App) []string {
-	out := []string{"/tmp"}
+// writable are the folders that some version declares, and whether programs in them may be run.
+func writable(a *apps.App) map[string]bool {
+	out := map[string]bool{"/tmp": false}
 	for _, v := range a.Versions() {
 		for _, d := range v.Manifest.Data {
-			out = append(out, d.Path)
+			out[d.Path] = out[d.Path] || d.Exec
 		}
 		for _, t := range v.Manifest.Tmpfs {
-			out = append(out, t.Path)
+			out[t.Path] = out[t.Path] || t.Exec
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return out
 }
 
 // quote writes a path so that none of its characters means anything else to AppArmor (apparmor.d(5)).

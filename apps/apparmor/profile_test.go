@@ -11,7 +11,7 @@ import (
 )
 
 func app() *apps.App {
-	m := apps.Manifest{Data: []apps.Data{{Name: "data", Path: "/var/lib/wiki"}, {Name: "odd", Path: `/srv/a "b" {c,*}`}}, Tmpfs: []apps.Tmpfs{{Path: "/run"}}, Capabilities: []string{"SETUID"}}
+	m := apps.Manifest{Data: []apps.Data{{Name: "data", Path: "/var/lib/wiki"}, {Name: "odd", Path: `/srv/a "b" {c,*}`}}, Tmpfs: []apps.Tmpfs{{Path: "/run", Exec: true}}, Capabilities: []string{"SETUID"}}
 	next := apps.Placeholder(apps.Manifest{Data: []apps.Data{{Name: "data", Path: "/new"}}, Capabilities: []string{"CHOWN", "SETUID"}})
 	return &apps.App{Name: "wiki", Current: apps.Placeholder(m), Next: &next}
 }

@@ -29,16 +29,12 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
 	return failed("remove network "+name, gone(e.api.NetworkRemove(ctx, name)))
 }
 
-// MakeVolume gives a folder of the host a name, under which containers see it without devices and setuid. The folder is the
-// caller's to make.
+// MakeVolume gives a folder of the host a name, under which containers see it. The folder is the caller's to make, on a mount
+// without devices and setuid: flags among the options of a local volume would be ignored (Docker 20.10).
 func (e *Engine) MakeVolume(ctx context.Context, v *apps.Volume) error {
-	options := "bind,nodev,nosuid"
-	if !v.Exec {
-		options += ",noexec"
-	}
 	_, err := e.api.VolumeCreate(ctx, volume.CreateOptions{
 		Name: v.Name, Driver: "local", Labels: map[string]string{labelApp: v.App},
-		DriverOpts: map[string]string{"type": "none", "o": options, "device": filepath.Join(e.cfg.Folder, v.Folder)},
+		DriverOpts: map[string]string{"type": "none", "o": "bind", "device": filepath.Join(e.cfg.Folder, v.Folder)},
 	})
 	return failed("make volume "+v.Name, err)
 }

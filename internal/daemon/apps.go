@@ -86,10 +86,18 @@ func (d *Daemon) keepApps(ctx context.Context) error {
 	return d.apps.Run(ctx)
 }
 
-// confinement keeps the condition that apps run without what should confine them.
+// confinement keeps the conditions about what should confine apps, where there are some.
 func (d *Daemon) confinement() {
 	s, _ := d.store.Current()
-	if len(s.Apps.Apps) == 0 || apparmor.Enabled() {
+	if len(s.Apps.Apps) == 0 {
+		d.health.Clear("apps-apparmor")
+		d.health.Clear("apps-data")
+		return
+	}
+	if err := d.guardData(); err != nil {
+		d.health.Set(health.Condition{ID: "apps-data", Severity: health.Warning, Message: err.Error(), Remedy: "it is tried again with the next change; see the journal"})
+	}
+	if apparmor.Enabled() {
 		d.health.Clear("apps-apparmor")
 		return
 	}
@@ -159,6 +167,9 @@ func (d *Daemon) PrepareApp(ctx context.Context, name string, m apps.Manifest) (
 	if require := s.Apps.RequireAppArmor; !info.AppArmor && (require == nil || *require) {
 		return apps.Version{}, fmt.Errorf("app %q: %w: this kernel or engine has no AppArmor, which confines apps; boot with apparmor=1 security=apparmor, "+
 			"or do without: platformctl settings set apps.require_apparmor false", name, api.ErrUnavailable)
+	}
+	if err := d.guardData(); err != nil {
+		return apps.Version{}, err
 	}
 	image, err := d.image(ctx, name, m.Image)
 	if err != nil {

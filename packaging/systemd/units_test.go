@@ -42,6 +42,11 @@ func TestUnits(t *testing.T) {
 		}
 		paths = append(paths, path)
 	}
+	mount := filepath.Join(dir, "var-lib-platform-apps.mount")
+	if err := os.WriteFile(mount, []byte(read(t, "var-lib-platform-apps.mount")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	paths = append(paths, mount)
 	if out := run(t, "systemd-analyze", append([]string{"verify", "--man=no"}, paths...)...); strings.Contains(out, "platformd") {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
@@ -58,6 +63,7 @@ func TestContracts(t *testing.T) {
 			"Type=oneshot", "RemainAfterExit=yes", "Wants=network-pre.target", "Before=network-pre.target shutdown.target",
 			"DefaultDependencies=no", "ExecStart=/usr/bin/platformd restore-firewall",
 		},
+		"var-lib-platform-apps.mount": {"Options=bind,nodev,nosuid", "Before=platformd.service docker.service"},
 		"sysctl.conf": {"net.ipv4.tcp_syncookies = 1"},
 	} {
 		have := strings.Split(read(t, file), "\n")

@@ -32,20 +32,20 @@ rules() { nft list table inet platform | grep -c 'hook prerouting'; }
 
 put_in_place() {
     install -m 755 platformd platformctl /usr/bin/
-    install -m 644 platformd.service platformd-firewall.service witness.service /etc/systemd/system/
+    install -m 644 platformd.service platformd-firewall.service var-lib-platform-apps.mount witness.service /etc/systemd/system/
     install -m 644 sysusers.conf /usr/lib/sysusers.d/platform.conf
     install -m 644 tmpfiles.conf /usr/lib/tmpfiles.d/platform.conf
     install -m 644 sysctl.conf /usr/lib/sysctl.d/60-platform.conf
     install -m 644 modules-load.conf /usr/lib/modules-load.d/platform.conf
     systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload &&
-        systemctl --quiet enable platformd platformd-firewall witness && getent passwd platform-outbound | cut -d: -f1,6,7
+        systemctl --quiet enable platformd platformd-firewall var-lib-platform-apps.mount witness && getent passwd platform-outbound | cut -d: -f1,6,7
 }
 
 install_() {
     check "binaries, units, users, folders in place" put_in_place
     check "\`systemctl start platformd\` returns when the policy is in force" systemctl start platformd
     check "\`platformctl status\` ends with 0" platformctl status
-    check "systemd has nothing against the units" systemd-analyze verify --man=no /etc/systemd/system/platformd.service /etc/systemd/system/platformd-firewall.service
+    check "systemd has nothing against the units" systemd-analyze verify --man=no /etc/systemd/system/platformd.service /etc/systemd/system/platformd-firewall.service /etc/systemd/system/var-lib-platform-apps.mount
     check "exposure, as systemd counts it" exposure
 }
 
@@ -251,6 +251,8 @@ unloaded() {
     platformctl app uninstall web --data && ! grep '^platform-app-' /sys/kernel/security/apparmor/profiles && [ -z "$(docker ps -aq)$(docker volume ls -q)" ] && [ ! -e /var/lib/platform/apps/web ] && echo "no profile, container, volume or data is left"
 }
 
+data_mount() { inside grep " /data " /proc/self/mountinfo | grep nosuid | grep nodev; }
+
 updated() { sed 's/release: "1"/release: "2"/; s/hello from an app/hello from the next/' /srv/web.yaml >/srv/web2.yaml && platformctl app update web /srv/web2.yaml 2>/tmp/progress && app_page 198.51.100.1; }
 
 apps() {
@@ -260,12 +262,13 @@ apps() {
     check "a neighbour opens it, IPv6" app_page "[2001:db8:1::1]"
     check "its processes are held by a profile of their own" profile
     check "AppArmor denies it to read the kernel's symbols" denied symbols cat /proc/kallsyms
-    check "AppArmor denies it to write settings of the kernel" denied sysctl sh -c 'echo 1 > /proc/sysrq-trigger'
-    check "AppArmor denies it to look at the kernel's security" denied security ls /sys/kernel/security/
+    check "AppArmor denies it to run a program from its data" denied program sh -c '/bin/busybox cp /bin/busybox /data/busybox && /data/busybox true'
+    check "AppArmor denies it to write where it has no folder" denied file sh -c 'echo x > /dev/shm/../mqueue/x'
+    check "no write to settings of the kernel" refused sh -c 'echo 1 > /proc/sysrq-trigger'
+    check "its data is mounted without devices and setuid" data_mount
     check "no raw socket" refused ping -c1 -W1 127.0.0.1
     check "no mount" refused mount -t tmpfs x /tmp
     check "no write to its own programs" refused touch /bin/x
-    check "no program run from its data" refused sh -c '/bin/busybox cp /bin/busybox /data/b && /data/b true'
     check "no new user namespace" refused unshare -U true
     check "an update, on a copy of its data" updated
     check "and back" platformctl app rollback web
