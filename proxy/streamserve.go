@@ -39,6 +39,9 @@ func (s *Server) ServeStream(key string, l net.Listener) error {
 	s.mu.Lock()
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
+	if s.draining.Load() {
+		return l.Close()
+	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -61,6 +64,9 @@ func (s *Server) ServeStream(key string, l net.Listener) error {
 		go x.serve()
 	})
 }
+
+// HasStream reports whether there is a stream with a key.
+func (s *Server) HasStream(key string) bool { return s.table.Load().streams[key] != nil }
 
 // serve is the life of the connection.
 func (x *streamed) serve() {
