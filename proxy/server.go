@@ -87,6 +87,7 @@ type Server struct {
 	inspect  atomic.Int64 // bytes of bodies that are held for inspection
 	tunnels  atomic.Int64 // connections that speak another protocol by now
 	streams  *streams
+	accepts  atomic.Int64 // goroutines that accept
 
 	mu        sync.Mutex
 	fronts    map[Timeout]*front
@@ -199,6 +200,8 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 
 // accept hands on what a listener accepts, until it is closed.
 func (s *Server) accept(l net.Listener, take func(net.Conn)) error {
+	s.accepts.Add(1)
+	defer s.accepts.Add(-1)
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
@@ -318,6 +321,7 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 		l.Close()
 	}
 	s.mu.Unlock()
+	s.settle(ctx)
 	g := make(chan error, 4)
 	go func() { g <- s.streams.drain(ctx) }()
 	go func() { g <- s.quic.drain(ctx, s.cfg.Handover) }()
@@ -352,6 +356,15 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 		errs = append(errs, <-g)
 	}
 	return errors.Join(errs...)
+}
+
+// settle waits until whatever was accepted is known: a connection that is in nobody's hands yet would not be waited for.
+func (s *Server) settle(ctx context.Context) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.accepts.Load() > 0 && ctx.Err() == nil {
+		<-tick.C
+	}
 }
 
 // Close ends everything at once.

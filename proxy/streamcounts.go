@@ -129,7 +129,7 @@ func (s *streams) busy() bool {
 		return true
 	}
 	for c := range s.sockets {
-		if c.Len() > 0 {
+		if c.Busy() {
 			return true
 		}
 	}

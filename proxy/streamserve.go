@@ -123,7 +123,7 @@ func (x *streamed) admit() bool {
 	x.refuse(v.Reason)
 	// Who has made a connection has the address that it comes from.
 	if v.Strike && s.cfg.Strikes != nil && !t.trusted.has(addr) {
-		if strike, ok := s.limits.Observe(limits.Exchange{Client: addr, Method: "connect", Path: " " + x.st.key, Status: http.StatusTooManyRequests, Refused: v.Reason, Flood: true}); ok {
+		if strike, ok := s.limits.Observe(limits.Exchange{Client: addr, Method: "connect", Path: x.st.key, Status: http.StatusTooManyRequests, Refused: v.Reason, Flood: true}); ok {
 			s.cfg.Strikes.Strike(strike)
 		}
 	}

@@ -26,6 +26,7 @@ type Sessions struct {
 	fresh   list.List // whose client has not answered to an answer yet, the one that was used last in front
 	lasting list.List
 	closed  bool
+	reading bool
 }
 
 // Flow is what a session is for.
@@ -74,7 +75,13 @@ func (s *Sessions) Run() error {
 	if s.all == nil {
 		s.all = map[ends]*session{}
 	}
+	s.reading = true
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.reading = false
+	}()
 	bound := addrPort(s.Conn)
 	whither, err := tellWhither(s.Conn, bound.Addr())
 	if err != nil {
@@ -105,6 +112,13 @@ func (s *Sessions) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.all)
+}
+
+// Busy reports whether there are sessions, or may still be more.
+func (s *Sessions) Busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reading || len(s.all) > 0
 }
 
 // Close ends all sessions and closes the socket.
