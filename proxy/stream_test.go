@@ -161,6 +161,18 @@ func TestStreams(t *testing.T) {
 		}
 		return len(s.Streams()) == 2
 	})
+	key := s.Streams()[0].Stream
+	c := s.table.Load().cfg
+	c.Metrics.Path = "/__metrics"
+	if err := s.Configure(c); err != nil {
+		t.Fatal(err)
+	}
+	_, text := say(t, s.client(t, "HTTP/1.1"), "GET", "https://a.test/__metrics", nil)
+	for _, want := range []string{"stream_connections{stream=%q} 0", "stream_connections_total{stream=%q} 2", "stream_received_bytes_total{stream=%q} 2.0971525e+07"} {
+		if want = "platformd_proxy_" + fmt.Sprintf(want, key) + "\n"; !strings.Contains(text, want) {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
 }
 
 // TestStreamHalfClose: each side ends for itself, and the other hears of it.
@@ -474,7 +486,7 @@ func TestStreamLimits(t *testing.T) {
 			t.Errorf("%s: the record is %+v", mode, a)
 		}
 	}
-	st = &Stream{Backend: to(url), Timeouts: StreamTimeouts{Idle: second}}
+	st = &Stream{Backend: to(url), Timeouts: StreamTimeouts{Idle: 2 * second}}
 	at = s.streamAt(t, "127.0.0.1:0", st)
 	c = dialTo(t, at)
 	c.SetDeadline(time.Now().Add(20 * time.Second))
@@ -485,7 +497,7 @@ func TestStreamLimits(t *testing.T) {
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for range 15 {
+	for range 30 {
 		<-tick.C
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
@@ -497,7 +509,7 @@ func TestStreamLimits(t *testing.T) {
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("an idle connection: %v", err)
 	}
-	if a := s.ended(t, st); a.Ended != "nothing moved for too long" || a.Received != 15 {
+	if a := s.ended(t, st); a.Ended != "nothing moved for too long" || a.Received != 30 {
 		t.Errorf("an idle connection: the record is %+v", a)
 	}
 }

@@ -14,11 +14,12 @@ type mover struct {
 	to, from net.Conn
 	writing  bool // the last error was of to
 
-	probed bool
-	raw    syscall.RawConn // of from, where both are TCP
-	much   bool
-	small  []byte
-	large  *[]byte
+	probed  bool
+	raw     syscall.RawConn // of from, where both are TCP
+	much    bool
+	spliced bool // the last step was the kernel's
+	small   []byte
+	large   *[]byte
 }
 
 const smallBuffer = 2 << 10
@@ -37,10 +38,12 @@ func (m *mover) some() (int64, error) {
 	if !m.probed {
 		m.probe()
 	}
+	m.spliced = false
 	switch {
 	case m.raw == nil:
 		return m.encrypted()
 	case m.much:
+		m.spliced = true
 		n, err := io.CopyN(m.to, m.from, chunk)
 		m.much = n == chunk
 		return n, err

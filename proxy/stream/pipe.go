@@ -70,15 +70,13 @@ func (p *Pipe) move(to, from net.Conn, count *atomic.Int64, ofClient bool) strin
 	}
 	m := mover{to: to, from: from}
 	defer m.free()
+	suspect := false
 	for {
 		now := time.Now()
 		wait := max(p.Idle/8, time.Millisecond)
-		if ofClient && p.First > 0 && !p.spoken.Load() {
-			silent := p.First - now.Sub(p.origin)
-			if silent <= 0 {
-				return EndedSilent
-			}
-			wait = min(wait, silent)
+		silent := ofClient && p.First > 0 && !p.spoken.Load()
+		if silent {
+			wait = max(min(wait, p.First-now.Sub(p.origin)), time.Millisecond)
 		}
 		stalled := now.Add(wait + p.Idle)
 		if from.SetReadDeadline(now.Add(wait)) != nil {
@@ -91,6 +89,7 @@ func (p *Pipe) move(to, from net.Conn, count *atomic.Int64, ofClient bool) strin
 		if n > 0 {
 			count.Add(n)
 			p.moved.Store(int64(time.Since(p.origin)))
+			suspect = false
 			if ofClient {
 				p.spoken.Store(true)
 			}
@@ -103,13 +102,22 @@ func (p *Pipe) move(to, from net.Conn, count *atomic.Int64, ofClient bool) strin
 			}
 			return ""
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// A read that waits ends long before a write that does.
-			if !time.Now().Before(stalled) {
+			// Where the kernel moves the bytes it does not say which side it waited for; reading gives up long before writing.
+			if m.writing || m.spliced && !time.Now().Before(stalled) {
 				return EndedStalled
 			}
-			if n == 0 && time.Since(p.origin)-time.Duration(p.moved.Load()) > p.Idle {
+			if n > 0 {
+				continue
+			}
+			if silent && time.Since(p.origin) >= p.First {
+				return EndedSilent
+			}
+			// A process that did not run for a while finds both that time has passed and that something has come: it looks twice.
+			idle := time.Since(p.origin)-time.Duration(p.moved.Load()) > p.Idle
+			if idle && suspect {
 				return EndedIdle
 			}
+			suspect = idle
 		case m.writing || errors.Is(err, syscall.EPIPE):
 			return write
 		default:
