@@ -66,7 +66,7 @@ func (a *app) runProxyTest(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	return a.show(r, func() { a.printf("%s is right: %d route(s)\n", file, r.Routes) })
+	return a.show(r, func() { a.printf("%s is right: %d route(s), %d stream(s)\n", file, r.Routes, r.Streams) })
 }
 
 func (a *app) runProxyStatus(ctx context.Context) error {

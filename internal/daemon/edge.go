@@ -128,6 +128,10 @@ func (e *edge) adopt(ctx context.Context) {
 		if newest {
 			e.keepSockets(p.Sockets)
 			e.inherit(ctx, p)
+		} else {
+			for _, s := range p.Sockets {
+				s.File.Close()
+			}
 		}
 		if newest && p.Version == e.cfg.Version && e.enabled() && e.fits(p.Sockets) {
 			e.mu.Lock()

@@ -227,5 +227,6 @@ type ProxyStatus struct {
 
 // ProxyTest is what is to be said of a configuration that is right.
 type ProxyTest struct {
-	Routes int `json:"routes"`
+	Routes  int `json:"routes"`
+	Streams int `json:"streams"`
 }
