@@ -9,7 +9,7 @@ import (
 	"github.com/platformd/platformd/proxy/upstream"
 )
 
-// Access is one request, for the log.
+// Access is one request, for the log; or one connection of a stream, which has no status.
 type Access struct {
 	Time     time.Time      `json:"time"`
 	ID       string         `json:"id,omitempty"`
@@ -29,6 +29,10 @@ type Access struct {
 	Referer  string         `json:"referer,omitempty"`
 	// WAF are the rules of the firewall for applications that the request fell under.
 	WAF []int `json:"waf,omitempty"`
+	// Stream is the stream of a connection, Backend where it led, and Ended why it is over.
+	Stream  string `json:"stream,omitempty"`
+	Backend string `json:"backend,omitempty"`
+	Ended   string `json:"ended,omitempty"`
 	// Reason is why the proxy itself refused or failed.
 	Reason string `json:"reason,omitempty"`
 }

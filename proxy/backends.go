@@ -63,7 +63,7 @@ func (p *plan) handler(r *Route) (http.Handler, error) {
 		return nil, err
 	}
 	f.base = u.EscapedPath()
-	s := upstream.Server{URL: u.Scheme + "://" + u.Host, SNIName: r.SNIName, CA: r.CA}
+	s := upstream.Server{URL: u.Scheme + "://" + u.Host, SNIName: r.SNIName, CA: r.CA, ProxyProtocol: r.ProxyProtocol}
 	t := upstream.Timeouts{Connect: time.Duration(r.BackendTimeouts.Connect), Answer: time.Duration(r.BackendTimeouts.Answer), Stall: time.Duration(r.BackendTimeouts.Stall)}
 	// The name holds all that the connections depend on, and is none that a group can have.
 	name := fmt.Sprint("=", s, t)

@@ -17,6 +17,8 @@ import (
 // Config is what the document says of the proxy. The zero value has no route, and answers every request with 404.
 type Config struct {
 	Routes []Route `json:"routes,omitempty"`
+	// Streams pass on what comes on other ports, by TCP and UDP.
+	Streams []Stream `json:"streams,omitempty"`
 	// Upstreams are groups of back ends, for routes that lead to "upstream:NAME".
 	Upstreams []upstream.Group `json:"upstreams,omitempty"`
 	// Trusted are the addresses of proxies in front of this one, as CIDR: what they say of a client is believed.
@@ -30,7 +32,7 @@ type Config struct {
 	// Early-Data: 1 for the back end; all others wait until the handshake is over.
 	EarlyData bool    `json:"early_data,omitempty"`
 	Timeouts  Timeout `json:"timeouts,omitzero"`
-	// MaxConnections bounds the open client connections; 0 is 20,000.
+	// MaxConnections bounds the open client connections, those of all streams apart from the others; 0 is 20,000.
 	MaxConnections int `json:"max_connections,omitempty"`
 	// Limits are for the proxy as a whole, all routes together. Without any, each client may send 5,000 requests a second, 10
 	// of them with a password, and 20,000 requests may be under way.
@@ -78,10 +80,13 @@ type Route struct {
 	Exact bool   `json:"exact,omitempty"`
 	// Backend is where it goes: "http://127.0.0.1:8080", "https://192.0.2.7/app/", "h2c://127.0.0.1:50051",
 	// "upstream:NAME", "file:///srv/www" or "redirect:https://www.example.org/".
-	Backend  string   `json:"backend"`
-	SNIName  string   `json:"sni_name,omitempty"`
-	CA       string   `json:"ca,omitempty"`
-	Redirect Redirect `json:"redirect,omitzero"`
+	Backend string `json:"backend"`
+	SNIName string `json:"sni_name,omitempty"`
+	CA      string `json:"ca,omitempty"`
+	// ProxyProtocol tells the back end who the client is, by a header of the PROXY protocol, "v1" or "v2". Each request then
+	// has a connection of its own.
+	ProxyProtocol string   `json:"proxy_protocol,omitempty"`
+	Redirect      Redirect `json:"redirect,omitzero"`
 
 	Methods []string `json:"methods,omitempty"`
 	// Deny is looked at before Allow, and an empty Allow is everybody. Both are addresses or CIDR.
@@ -195,9 +200,9 @@ func (c *Config) Route(key string) (Route, bool) {
 	return Route{}, false
 }
 
-// Names are the host names of all routes, each once, wildcards as they are.
+// Names are the host names of all routes, and of streams where TLS ends here, each once, wildcards as they are.
 func (c *Config) Names() []string {
-	var out []string
+	out := c.StreamNames()
 	for _, r := range c.Routes {
 		if r.Host != "" {
 			out = append(out, r.Host)

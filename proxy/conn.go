@@ -14,14 +14,16 @@ import (
 
 // conn is what the requests of a connection have in common.
 type conn struct {
-	server *Server
-	peer   netip.Addr
-	port   uint16 // that the client reached
-	state  *tls.ConnectionState
-	guard  *guardConn // of HTTP/1
-	quic   bool
-	fresh  func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
-	shaken <-chan struct{}             // of QUIC: closed when the handshake is over; nil for others
+	server   *Server
+	peer     netip.Addr
+	port     uint16         // that the client reached
+	local    netip.AddrPort // the same with the address
+	peerPort uint16
+	state    *tls.ConnectionState
+	guard    *guardConn // of HTTP/1
+	quic     bool
+	fresh    func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
+	shaken   <-chan struct{}             // of QUIC: closed when the handshake is over; nil for others
 
 	mu    sync.Mutex
 	shown shown

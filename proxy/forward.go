@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/platformd/platformd/proxy/announce"
 	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/upstream/h1"
@@ -51,7 +53,11 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := o.body(r)
 	var resp *h1.Response
 	if err == nil {
-		resp, err = f.group.Do(r.Context(), &o.Request, x.client)
+		ctx := r.Context()
+		if f.group.Announces() {
+			ctx = announce.With(ctx, x.parties())
+		}
+		resp, err = f.group.Do(ctx, &o.Request, x.client)
 	}
 	if err != nil {
 		x.conn.server.failed(x, r, err)
@@ -63,6 +69,15 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.answer(r, resp, before)
+}
+
+// parties are the ends of the client's connection; of a client that another proxy told of by a header, the port is not known.
+func (x *exchange) parties() announce.Parties {
+	p := announce.Parties{From: netip.AddrPortFrom(x.client, 0), To: x.conn.local}
+	if x.client == x.conn.peer {
+		p.From = netip.AddrPortFrom(x.client, x.conn.peerPort)
+	}
+	return p
 }
 
 func (o *forwarding) free() {

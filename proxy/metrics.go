@@ -119,6 +119,7 @@ func (s *Server) samples() []metrics.Sample {
 			by("cache_memory_bytes", "What is held in memory.", "store", name, float64(k.MemoryBytes)),
 			by("cache_disk_bytes", "What is held on disk.", "store", name, float64(k.DiskBytes)))
 	}
+	out = append(out, s.streamSamples()...)
 	if s.cfg.Dropped != nil {
 		out = append(out, one("log_records_dropped_total", "Records of the access log that were lost.", s.cfg.Dropped()))
 	}

@@ -56,7 +56,8 @@ func (s *Server) ListenQUIC(pc net.PacketConn) (serve func() error, err error) {
 				state := c.ConnectionState().TLS
 				return &state
 			}
-			return withConn(ctx, &conn{server: s, fresh: fresh, peer: addressOf(c.RemoteAddr()).Addr(), port: port, state: &state, quic: true, shaken: c.HandshakeComplete()})
+			peer := addressOf(c.RemoteAddr())
+			return withConn(ctx, &conn{server: s, fresh: fresh, peer: peer.Addr(), peerPort: peer.Port(), port: port, local: addressOf(c.LocalAddr()), state: &state, quic: true, shaken: c.HandshakeComplete()})
 		},
 	}
 	t := &quic.Transport{Conn: pc, ConnContext: s.quic.begin}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/platformd/platformd/proxy/announce"
 	"github.com/platformd/platformd/proxy/buffer"
 	"github.com/platformd/platformd/proxy/handover"
 	"github.com/platformd/platformd/proxy/limits"
@@ -85,6 +86,8 @@ type Server struct {
 	auth     *http.Transport
 	inspect  atomic.Int64 // bytes of bodies that are held for inspection
 	tunnels  atomic.Int64 // connections that speak another protocol by now
+	streams  *streams
+	accepts  atomic.Int64 // goroutines that accept
 
 	mu        sync.Mutex
 	fronts    map[Timeout]*front
@@ -100,7 +103,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, fronts: map[Timeout]*front{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), auth: newAuthTransport()}
+	s := &Server{cfg: o, waiting: map[net.Conn]struct{}{}, fronts: map[Timeout]*front{}, stall: defaultStall, back: newBackends(o.Roots, o.Log), limits: limits.New(limits.Options{}), streams: newStreams(), auth: newAuthTransport()}
 	s.stores = stores{log: o.Log, work: o.Work, known: map[string]*openStore{}}
 	conf := buffer.PoolConfig{}
 	if o.Work != "" {
@@ -141,6 +144,9 @@ func (s *Server) Configure(c Config) error {
 	if err != nil {
 		return err
 	}
+	if err := t.streamTo(p); err != nil {
+		return err
+	}
 	s.limit.Store(int64(c.MaxConnections))
 	if c.MaxConnections == 0 {
 		s.limit.Store(defaultConnections)
@@ -150,6 +156,7 @@ func (s *Server) Configure(c Config) error {
 	}
 	t.limit(s.limits)
 	t.count(s.metrics)
+	s.streams.count(t)
 	s.face(c.Timeouts)
 	s.table.Store(t)
 	p.next.Apply()
@@ -166,6 +173,9 @@ func (s *Server) Test(c Config) error {
 	if err != nil {
 		return err
 	}
+	if err := t.streamTo(p); err != nil {
+		return err
+	}
 	return t.load(s.cfg.WAF)
 }
 
@@ -177,6 +187,21 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 	if secure {
 		s.setPort(addressOf(l.Addr()).Port())
 	}
+	return s.accept(l, func(c net.Conn) {
+		if s.open.Add(1) > s.limit.Load() {
+			s.open.Add(-1)
+			s.counters.turnedAway.Add(1)
+			c.Close()
+			return
+		}
+		go s.serveConn(c, secure)
+	})
+}
+
+// accept hands on what a listener accepts, until it is closed.
+func (s *Server) accept(l net.Listener, take func(net.Conn)) error {
+	s.accepts.Add(1)
+	defer s.accepts.Add(-1)
 	var pause time.Duration
 	for {
 		c, err := l.Accept()
@@ -191,26 +216,20 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 			continue
 		}
 		pause = 0
-		if s.open.Add(1) > s.limit.Load() {
-			s.open.Add(-1)
-			s.counters.turnedAway.Add(1)
-			c.Close()
-			continue
-		}
-		go s.serveConn(c, secure)
+		take(c)
 	}
 }
 
 // serveConn shakes hands and passes the connection on to the server of its protocol.
 func (s *Server) serveConn(c net.Conn, secure bool) {
 	peer, local := addressOf(c.RemoteAddr()), addressOf(c.LocalAddr())
-	info := &conn{server: s, port: local.Port()}
+	info := &conn{server: s, port: local.Port(), local: local}
 	handed := &handedConn{Conn: c, info: info, gone: func() { s.open.Add(-1) }}
 	table := s.table.Load()
 	within := orDefault(table.cfg.Timeouts.Header, defaultHeader)
 	if table.cfg.ProxyProtocol && table.trusted.has(peer.Addr()) {
 		s.wait(handed, true)
-		begun, client, err := announced(c, peer, within)
+		begun, client, err := announce.Read(c, peer, within)
 		s.wait(handed, false)
 		if err != nil {
 			handed.Close()
@@ -219,7 +238,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 		}
 		handed.Conn, peer = begun, client
 	}
-	info.peer = peer.Addr()
+	info.peer, info.peerPort = peer.Addr(), peer.Port()
 	if !secure {
 		s.front.Load().hand1.give(s.guarded(handed, handed))
 		return
@@ -292,7 +311,8 @@ func (s *Server) httpsPort() string {
 	return ""
 }
 
-// Drain stops accepting and ends when every request is answered and every other protocol has ended, or with ctx. Connections without a request are told to
+// Drain stops accepting and ends when every request is answered and every other protocol and stream has ended, or with
+// ctx. Connections without a request are told to
 // close with their next answer, and are closed when idle is over.
 func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 	s.draining.Store(true)
@@ -301,7 +321,9 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 		l.Close()
 	}
 	s.mu.Unlock()
-	g := make(chan error, 3)
+	s.settle(ctx)
+	g := make(chan error, 4)
+	go func() { g <- s.streams.drain(ctx) }()
 	go func() { g <- s.quic.drain(ctx, s.cfg.Handover) }()
 	go func() { g <- s.each(func(f *front) error { return f.h2.Shutdown(ctx) }) }()
 	go func() {
@@ -330,10 +352,19 @@ func (s *Server) Drain(ctx context.Context, idle time.Duration) error {
 		g <- err
 	}()
 	var errs []error
-	for range 3 {
+	for range 4 {
 		errs = append(errs, <-g)
 	}
 	return errors.Join(errs...)
+}
+
+// settle waits until whatever was accepted is known: a connection that is in nobody's hands yet would not be waited for.
+func (s *Server) settle(ctx context.Context) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.accepts.Load() > 0 && ctx.Err() == nil {
+		<-tick.C
+	}
 }
 
 // Close ends everything at once.
@@ -347,6 +378,7 @@ func (s *Server) Close() error {
 		c.Close()
 	}
 	s.mu.Unlock()
+	s.streams.close()
 	s.back.set.Close()
 	s.stores.close()
 	return errors.Join(s.each(func(f *front) error { return errors.Join(f.h1.Close(), f.h2.Close()) }), s.quic.close())

@@ -42,6 +42,7 @@ func (r *Route) kind() (int, string) {
 // Table is a Config, ready to serve. It never changes.
 type Table struct {
 	hosts   map[string]*paths
+	streams map[string]*streaming
 	routes  []*route
 	trusted prefixList
 	exempt  prefixList

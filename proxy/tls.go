@@ -22,7 +22,7 @@ func (s *Server) tlsConfig() *tls.Config {
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: s.certificate,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if !slices.Contains(hello.SupportedProtos, acmeTLS) {
+			if !isChallenge(hello) {
 				return s.configFor(hello), nil
 			}
 			c := s.cfg.Certificates.Challenge(hello.ServerName)
@@ -32,6 +32,10 @@ func (s *Server) tlsConfig() *tls.Config {
 			return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{acmeTLS}, Certificates: []tls.Certificate{*c}}, nil
 		},
 	}
+}
+
+func isChallenge(hello *tls.ClientHelloInfo) bool {
+	return slices.Contains(hello.SupportedProtos, acmeTLS)
 }
 
 // Keys are secrets that the processes share that serve one after the other, so that clients need not notice: sessions are

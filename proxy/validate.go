@@ -42,6 +42,7 @@ func (c *Config) Validate() error {
 			e.Add(at+".backend", "there is no upstream %q; add it to upstreams, or correct the name", name)
 		}
 	}
+	c.validateStreams(&e)
 	c.validateStores(&e)
 	c.validateClients(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
@@ -215,6 +216,9 @@ func (r *Route) validateBackend(e *field.Errors) {
 			e.Add("redirect.status", "%d must be 301, 302, 303, 307 or 308", r.Redirect.Status)
 		}
 	case backendGroup:
+		if r.ProxyProtocol != "" {
+			e.Add("proxy_protocol", "belongs to the servers of %q, and is set there", r.Backend)
+		}
 		if r.SNIName != "" || r.CA != "" {
 			e.Add("sni_name", "belongs to the servers of %q, and is set there; the same goes for ca", r.Backend)
 		}
@@ -223,6 +227,11 @@ func (r *Route) validateBackend(e *field.Errors) {
 		}
 	default:
 		e.Add("backend", "%q is not one of http://, https://, h2c://, upstream:, file:/// and redirect:", r.Backend)
+	}
+	if kind == backendURL {
+		e.Join("", upstream.ValidateAnnouncement(r.ProxyProtocol, false))
+	} else if kind != backendGroup && r.ProxyProtocol != "" {
+		e.Add("proxy_protocol", "is for http, https and h2c back ends, and %q is none", r.Backend)
 	}
 	if kind != backendFiles && !reflect.DeepEqual(r.Static, static.Config{}) {
 		e.Add("static", "is for file: back ends, and %q is none", r.Backend)

@@ -17,6 +17,7 @@ func (t *Table) limit(l *limits.Limiter) {
 		r.limits = l.Rules(r.key, &r.Limits)
 		wanted[r.key] = true
 	}
+	t.limitStreams(l, wanted)
 	l.Keep(func(name string) bool { return wanted[name] })
 }
 

@@ -35,6 +35,7 @@ test | bench)
     want npm npm     # and brings it
     # What the proxy is held up to: servers behind it, clients in front of it, and attackers.
     want nginx-light nginx
+    want haproxy haproxy # reads PROXY headers
     want apache2-bin apache2
     want gunicorn gunicorn
     want curl curl
@@ -50,7 +51,6 @@ test | bench)
         want dbus dbus-daemon # firewalld is started with a bus of its own
         want conntrack conntrack
         want nginx-light nginx # peers of the proxy, and what puts load on them
-        want haproxy haproxy
         want wrk wrk
         want nghttp2-client h2load
     fi

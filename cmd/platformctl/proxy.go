@@ -66,7 +66,7 @@ func (a *app) runProxyTest(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	return a.show(r, func() { a.printf("%s is right: %d route(s)\n", file, r.Routes) })
+	return a.show(r, func() { a.printf("%s is right: %d route(s), %d stream(s)\n", file, r.Routes, r.Streams) })
 }
 
 func (a *app) runProxyStatus(ctx context.Context) error {
@@ -75,8 +75,8 @@ func (a *app) runProxyStatus(ctx context.Context) error {
 		return err
 	}
 	return a.show(s, func() {
-		if s.HTTP == "" && s.HTTPS == "" {
-			a.printf("the proxy is off: platformd was started without --http and --https\n")
+		if s.HTTP == "" && s.HTTPS == "" && !s.Serving {
+			a.printf("the proxy is off: platformd was started without --http and --https, and there is no stream\n")
 			return
 		}
 		serving := a.paint(red, "not serving")
@@ -84,9 +84,14 @@ func (a *app) runProxyStatus(ctx context.Context) error {
 			serving = a.paint(green, "serving")
 		}
 		a.printf("proxy        %s\n", serving)
-		a.printf("listens on   %s\n", strings.Join(listens(s.HTTP, s.HTTPS), ", "))
+		if at := listens(s.HTTP, s.HTTPS); len(at) > 0 {
+			a.printf("listens on   %s\n", strings.Join(at, ", "))
+		}
 		a.printf("routes       %d\nconnections  %d\nrequests     %d, refused %d, by class 2xx %d, 3xx %d, 4xx %d, 5xx %d\n", s.Routes, s.Connections, s.Stats.Requests, s.Stats.Refused,
 			s.Stats.ByClass[2], s.Stats.ByClass[3], s.Stats.ByClass[4], s.Stats.ByClass[5])
+		for _, x := range s.Streams {
+			a.printf("stream       %s: %d open of %d, refused %d, failed %d, %d B in, %d B out\n", printable(x.Stream), x.Open, x.Total, x.Refused, x.Failed, x.Received, x.Sent)
+		}
 		for _, w := range s.Weak {
 			a.printf("%s\n", a.paint(yellow, "the worker "+printable(w)))
 		}

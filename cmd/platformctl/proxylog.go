@@ -20,11 +20,12 @@ type proxyLogOptions struct {
 func newProxyLogCommand(a *app) *cobra.Command {
 	var o proxyLogOptions
 	c := &cobra.Command{
-		Use: "log", Short: "Show requests that the proxy answered", Args: noArgs,
-		Long: `Show the newest requests that the proxy answered or refused. All of them are in the files logs/access.jsonl* below the data directory.`,
+		Use: "log", Short: "Show requests and streams that the proxy served", Args: noArgs,
+		Long: `Show the newest requests that the proxy answered or refused, and the connections of streams that are over. All of them are in the files logs/access.jsonl* below the data directory.`,
 		Example: `  platformctl proxy log --follow --host app.example.org
   platformctl proxy log --status 5xx --limit 20
-  platformctl proxy log --client 192.0.2.7 --json`,
+  platformctl proxy log --client 192.0.2.7 --json
+  platformctl proxy log --stream 5432/tcp`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runProxyLog(cmd.Context(), o) },
 	}
 	f := c.Flags()
@@ -34,6 +35,7 @@ func newProxyLogCommand(a *app) *cobra.Command {
 	f.StringVar(&o.Client, "client", "", "only from this address")
 	f.StringVar(&o.Status, "status", "", "only with this status, such as 404 or 5xx")
 	f.StringVar(&o.Path, "path", "", "only where the path holds this text")
+	f.StringVar(&o.Stream, "stream", "", "only connections of this stream, such as 5432/tcp")
 	return c
 }
 
@@ -81,6 +83,10 @@ func (a *app) runProxyLog(ctx context.Context, o proxyLogOptions) error {
 
 // printAccess prints one line.
 func (a *app) printAccess(r wire.Access) {
+	if r.Stream != "" {
+		a.printStreamed(r)
+		return
+	}
 	status := fmt.Sprint(r.Status)
 	switch {
 	case r.Status >= 500:
@@ -97,6 +103,23 @@ func (a *app) printAccess(r wire.Access) {
 		a.printf("  (%s)", printable(r.Reason))
 	}
 	a.printf("\n")
+}
+
+// printStreamed prints a connection of a stream.
+func (a *app) printStreamed(r wire.Access) {
+	to := r.Backend
+	if to == "" {
+		to = "nowhere"
+	}
+	if r.Host != "" {
+		to = r.Host + " at " + to
+	}
+	a.printf("%s  %s  %s  %s to %s  %d B in, %d B out  %v", when(r.Time), printable(r.Protocol), r.Client, printable(r.Stream), printable(to), r.Received, r.Sent, time.Duration(r.Took).Round(10*time.Microsecond))
+	why := printable(r.Ended)
+	if r.Reason != "" {
+		why = a.paint(yellow, printable(r.Reason))
+	}
+	a.printf("  (%s)\n", why)
 }
 
 func newProxyTopCommand(a *app) *cobra.Command {

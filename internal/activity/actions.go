@@ -31,6 +31,8 @@ const (
 	DriftRepaired       Action = "drift-repaired"
 	RouteAdded          Action = "route-added"
 	RouteRemoved        Action = "route-removed"
+	StreamAdded         Action = "stream-added"
+	StreamRemoved       Action = "stream-removed"
 	CachePurged         Action = "cache-purged"
 	CertificateIssued   Action = "certificate-issued"
 	CertificateFailed   Action = "certificate-failed"
@@ -104,6 +106,8 @@ func Actions() []ActionInfo {
 		{GeoDataRejected, "New country data was not plausible or could not be read; the last good data stays."},
 		{RouteAdded, "A route of the proxy was added or replaced."},
 		{RouteRemoved, "A route of the proxy was removed."},
+		{StreamAdded, "A stream of the proxy was added, replaced, or given other names."},
+		{StreamRemoved, "A stream of the proxy was removed."},
 		{CachePurged, "Answers that the proxy had stored were dropped."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},

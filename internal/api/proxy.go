@@ -66,7 +66,7 @@ func (s *server) proxyRoutes() {
 		if err := c.Validate(); err != nil {
 			return wire.ProxyTest{}, document.Place(err, in.RawBody, in.File)
 		}
-		return wire.ProxyTest{Routes: len(c.Routes)}, s.host.TestProxy(ctx, c)
+		return wire.ProxyTest{Routes: len(c.Routes), Streams: len(c.Streams)}, s.host.TestProxy(ctx, c)
 	}, large)
 }
 

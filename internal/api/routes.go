@@ -43,6 +43,7 @@ func (s *server) routes() {
 	s.dnsRoutes()
 	s.activityRoutes()
 	s.proxyRoutes()
+	s.streamRoutes()
 	s.appRoutes()
 	s.settingRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)

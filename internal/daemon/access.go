@@ -41,7 +41,7 @@ func (d *Daemon) ProxyTop(context.Context) (wire.ProxyTop, error) {
 	if len(records) > 0 {
 		out.Since = records[0].Time
 	}
-	out.Routes = topRows(records, func(e *accesslog.Entry) string { return cmp.Or(e.Route, "none") })
+	out.Routes = topRows(records, func(e *accesslog.Entry) string { return cmp.Or(e.Route, e.Stream, "none") })
 	out.Clients = topRows(records, func(e *accesslog.Entry) string { return e.Client.String() })
 	return out, nil
 }

@@ -37,9 +37,11 @@ type edge struct {
 	keys   proxy.Keys
 	keysAt time.Time
 	shared *worker.WebProcess // that has them
+	told   told
 
 	mu         sync.Mutex
 	sockets    []worker.WebSocket
+	streams    []worker.WebSocket
 	process    *worker.WebProcess
 	tried      *proxy.Config // what the worker was last asked to serve
 	said       error         // what it answered
@@ -55,18 +57,25 @@ func newEdge(cfg Config, web worker.WebConfig, h *health.Registry, current func(
 }
 
 // enabled reports whether there is anything to listen on.
-func (e *edge) enabled() bool { return e.http != "" || e.https != "" }
+func (e *edge) enabled() bool { return e.http != "" || e.https != "" || len(e.current().Streams) > 0 }
 
 // run keeps the worker until ctx ends. The worker goes on after that.
 func (e *edge) run(ctx context.Context) error {
-	if !e.enabled() {
-		<-ctx.Done()
-		return ctx.Err()
-	}
 	e.adopt(ctx)
 	pause := time.Duration(0)
 	var begin sync.Once
 	for {
+		taken := e.listenStreams()
+		if !e.enabled() {
+			e.rest(ctx)
+			begin.Do(func() { close(e.begun) })
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-e.wake:
+			}
+			continue
+		}
 		err := e.listen()
 		if err == nil {
 			err = e.ensure(ctx)
@@ -80,10 +89,13 @@ func (e *edge) run(ctx context.Context) error {
 			if missing = e.bringCountries(ctx); missing != nil {
 				e.cfg.Log.Warn("give the proxy country data", "error", missing)
 			}
+			err = e.bringStreams(ctx)
+		}
+		if err == nil {
 			err = e.apply(ctx)
 		}
 		if err == nil {
-			err = missing
+			err = errors.Join(missing, taken)
 		}
 		var gone <-chan struct{}
 		if p := e.worker(); p != nil {
@@ -116,11 +128,16 @@ func (e *edge) adopt(ctx context.Context) {
 		if newest {
 			e.keepSockets(p.Sockets)
 			e.inherit(ctx, p)
+		} else {
+			for _, s := range p.Sockets {
+				s.File.Close()
+			}
 		}
-		if newest && p.Version == e.cfg.Version && e.fits(p.Sockets) {
+		if newest && p.Version == e.cfg.Version && e.enabled() && e.fits(p.Sockets) {
 			e.mu.Lock()
 			e.process = p
 			e.mu.Unlock()
+			e.told = told{p, socketNames(slices.DeleteFunc(slices.Clone(p.Sockets), func(s worker.WebSocket) bool { return !s.OfStream() }))}
 			continue
 		}
 		// It serves until there is another on the same sockets.
@@ -129,7 +146,8 @@ func (e *edge) adopt(ctx context.Context) {
 				e.cfg.Log.Warn("drain the proxy worker that was left", "error", err)
 			}
 		}()
-		if newest {
+		if newest && e.enabled() {
+			_ = e.listenStreams() // it is tried again
 			if err := e.listen(); err == nil {
 				if err := e.ensure(ctx); err == nil {
 					_ = e.bringCountries(ctx) // both are tried again
@@ -149,19 +167,35 @@ func (e *edge) ensure(ctx context.Context) error {
 		return nil
 	}
 	e.mu.Lock()
-	sockets := slices.Clone(e.sockets)
+	sockets, streams := slices.Concat(e.sockets, e.streams), socketNames(e.streams)
 	e.mu.Unlock()
+	if err := ownFolder(e.cfg.WorkDir, e.cfg.UID, e.cfg.GID); err != nil {
+		return fmt.Errorf("make the proxy's folder: %w", err)
+	}
 	p, err := worker.StartWeb(ctx, e.cfg, sockets)
 	if err != nil {
 		e.health.Set(health.Condition{ID: "proxy-worker", Severity: health.Critical, Message: err.Error(), Remedy: "it is tried again by itself; the journal says more"})
 		return err
 	}
 	e.health.Clear("proxy-worker")
+	e.told = told{p, streams}
 	e.mu.Lock()
 	e.process, e.tried = p, nil
 	challenges := e.challenges
 	e.mu.Unlock()
 	return p.Challenge(ctx, challenges)
+}
+
+// rest ends the worker where there is nothing left to listen on.
+func (e *edge) rest(ctx context.Context) {
+	p := e.worker()
+	if p == nil {
+		return
+	}
+	if err := p.Drain(ctx, edgeDrain); err != nil {
+		e.cfg.Log.Warn("drain the proxy worker", "error", err)
+	}
+	e.lost()
 }
 
 // apply tells the worker what to serve. A configuration that it refuses is a condition, and no reason to tell it again.
@@ -252,11 +286,6 @@ func (d *Daemon) openEdge() error {
 		Seccomp: func() string { s, _ := d.store.Current(); return cmp.Or(s.Proxy.Seccomp, "filter") }}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)
-	}
-	if d.cfg.HTTP != "" || d.cfg.HTTPS != "" {
-		if err := ownFolder(web.WorkDir, uid, gid); err != nil {
-			return fmt.Errorf("make the proxy's folder: %w", err)
-		}
 	}
 	d.edge = newEdge(d.cfg, web, d.health, func() proxy.Config {
 		s, _ := d.store.Current()

@@ -21,11 +21,11 @@ func (d *Daemon) certificate(_ context.Context, name string) (worker.WebPair, er
 
 // routeNames are the names that the proxy needs certificates for.
 func (d *Daemon) routeNames() []string {
-	if d.cfg.HTTPS == "" {
-		return nil
-	}
 	s, _ := d.store.Current()
 	c := host.Proxy(&s)
+	if d.cfg.HTTPS == "" {
+		return c.StreamNames()
+	}
 	return c.Names()
 }
 

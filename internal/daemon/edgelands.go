@@ -19,12 +19,13 @@ type landed struct {
 	digest string
 }
 
-// bringCountries gives the worker the country data in force, where a route needs it and the worker has not got it. Until then
+// bringCountries gives the worker the country data in force, where a route or stream needs it and the worker has not got it. Until then
 // every country is unknown to it, and routes say what that means.
 func (e *edge) bringCountries(ctx context.Context) error {
 	c := e.current()
 	p := e.worker()
-	if p == nil || !slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return r.Countries != nil }) {
+	if p == nil || !slices.ContainsFunc(c.Routes, func(r proxy.Route) bool { return r.Countries != nil }) &&
+		!slices.ContainsFunc(c.Streams, func(s proxy.Stream) bool { return s.Countries != nil }) {
 		return nil
 	}
 	data := e.lands()

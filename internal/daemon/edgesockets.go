@@ -27,9 +27,9 @@ func (e *edge) wanted() []worker.WebSocket {
 
 func sameSocket(a, b worker.WebSocket) bool { return a.Kind == b.Kind && a.Addr == b.Addr }
 
-// fits reports whether a worker listens on exactly what is wanted.
+// fits reports whether a worker listens on exactly what is wanted, streams aside: those can be given to it.
 func (e *edge) fits(have []worker.WebSocket) bool {
-	return slices.EqualFunc(e.wanted(), have, sameSocket)
+	return slices.EqualFunc(e.wanted(), slices.DeleteFunc(slices.Clone(have), worker.WebSocket.OfStream), sameSocket)
 }
 
 // keepSockets keeps those that are wanted.
@@ -37,6 +37,10 @@ func (e *edge) keepSockets(have []worker.WebSocket) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range have {
+		if s.OfStream() {
+			e.streams = append(e.streams, s) // listenStreams looks which are wanted
+			continue
+		}
 		if slices.ContainsFunc(e.wanted(), func(w worker.WebSocket) bool { return sameSocket(w, s) }) {
 			e.sockets = append(e.sockets, s)
 		} else {
@@ -82,7 +86,7 @@ func openSocket(kind, addr string) (*os.File, error) {
 		Close() error
 	}
 	var l filer
-	if kind == "quic" {
+	if kind == "quic" || kind == worker.KindUDP {
 		pc, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			return nil, err
@@ -120,8 +124,8 @@ func openSocket(kind, addr string) (*os.File, error) {
 func (e *edge) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, s := range e.sockets {
+	for _, s := range slices.Concat(e.sockets, e.streams) {
 		s.File.Close()
 	}
-	e.sockets = nil
+	e.sockets, e.streams = nil, nil
 }

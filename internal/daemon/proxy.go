@@ -29,6 +29,11 @@ func (d *Daemon) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
 		return out, nil // it is gone, or about to be: then it serves nothing
 	}
 	out.Serving, out.Connections, out.Dropped, out.Weak, out.Stats = st.Serving, st.Connections, st.Dropped, st.Weak, st.Stats
+	for _, x := range st.Streams { // of a worker, which may say anything
+		if _, there := s.Proxy.Stream(x.Stream); there && len(out.Streams) < len(s.Proxy.Streams) {
+			out.Streams = append(out.Streams, x)
+		}
+	}
 	return out, nil
 }
 

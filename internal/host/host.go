@@ -77,6 +77,7 @@ func policy(s *state.State, f Facts) firewall.Policy {
 	if ports := appPorts(s); len(ports) > 0 {
 		p.Ports = append(slices.Clone(p.Ports), ports...)
 	}
+	p.Ports = append(slices.Clone(p.Ports), streamPorts(p.Ports, s.Proxy.Streams)...)
 	if s.Mail.Enabled {
 		p.Ports = append(slices.Clone(p.Ports), mailPorts()...)
 	}
@@ -91,6 +92,26 @@ func quicPorts(ports []firewall.Port, quic uint16) []firewall.Port {
 			p.Name, p.Protocol, p.Ports = p.Name+"-quic", firewall.UDP, []firewall.PortRange{{First: quic, Last: quic}}
 			out = append(out, p)
 		}
+	}
+	return out
+}
+
+// streamPorts open the ports of streams to everybody. Where the policy has a port it says who may come, and that stays.
+func streamPorts(ports []firewall.Port, streams []proxy.Stream) []firewall.Port {
+	var out []firewall.Port
+	for i := range streams {
+		st := &streams[i]
+		protocol, number := firewall.TCP, uint16(st.Port)
+		if st.UDP() {
+			protocol = firewall.UDP
+		}
+		known := slices.ContainsFunc(ports, func(p firewall.Port) bool {
+			return p.Protocol == protocol && slices.ContainsFunc(p.Ports, func(r firewall.PortRange) bool { return r.First <= number && number <= r.Last })
+		})
+		if st.Firewall == proxy.Off || known {
+			continue
+		}
+		out = append(out, firewall.Port{Name: fmt.Sprintf("stream-%d-%s", number, protocol), Protocol: protocol, Ports: []firewall.PortRange{{First: number, Last: number}}})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/firewall/ranges"
 	"github.com/platformd/platformd/internal/state"
+	"github.com/platformd/platformd/proxy"
 )
 
 func compile(t *testing.T, edit func(*firewall.Policy)) *firewall.Ruleset {
@@ -40,6 +41,45 @@ func TestMailOpensItsPorts(t *testing.T) {
 	if len(s.Firewall.Ports) != 4 {
 		t.Error("Compile changed the document")
 	}
+}
+
+func TestStreamsOpenTheirPorts(t *testing.T) {
+	s := state.Default()
+	s.Proxy.Streams = []proxy.Stream{{Port: 5432}, {Port: 53, Protocol: proxy.StreamUDP}, {Port: 7000, Firewall: proxy.Off}, {Port: 8000}}
+	s.Firewall.Ports = append(s.Firewall.Ports, firewall.Port{Name: "mine", Protocol: firewall.TCP, Ports: []firewall.PortRange{{First: 7990, Last: 8010}},
+		Sources: []ranges.Range{mustRange(t, "192.0.2.0/24")}})
+	d, err := Compile(&s, Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		from     string
+		protocol firewall.Protocol
+		port     uint16
+		want     bool
+	}{
+		{"198.51.100.1", firewall.TCP, 5432, true}, {"2001:db8::1", firewall.TCP, 5432, true}, {"198.51.100.1", firewall.UDP, 5432, false},
+		{"198.51.100.1", firewall.UDP, 53, true}, {"2001:db8::1", firewall.UDP, 53, true}, {"198.51.100.1", firewall.TCP, 53, false},
+		{"198.51.100.1", firewall.TCP, 7000, false},
+		{"198.51.100.1", firewall.TCP, 8000, false}, {"192.0.2.1", firewall.TCP, 8000, true},
+	} {
+		v, err := firewall.Explain(d.Firewall, firewall.Query{Source: netip.MustParseAddr(x.from), Protocol: x.protocol, Port: x.port}, nil)
+		if err != nil || v.Admitted != x.want {
+			t.Errorf("%s to %d/%s: got %v, %v", x.from, x.port, x.protocol, v.Admitted, err)
+		}
+	}
+	if len(s.Firewall.Ports) != 5 {
+		t.Error("Compile changed the document")
+	}
+}
+
+func mustRange(t *testing.T, text string) ranges.Range {
+	t.Helper()
+	r, err := ranges.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestGeoSetsAreFoundByWhatTheyAreMadeFrom(t *testing.T) {

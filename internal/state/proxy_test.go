@@ -55,3 +55,68 @@ func TestProtectionSurvivesYAML(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+const streamed = `version: 1
+proxy:
+  trusted_proxies: [192.0.2.1]
+  streams:
+    - port: 5432
+      mode: tls
+      alpn: [postgresql]
+      names:
+        - name: db.example.org
+        - name: "*.shard.example.org"
+          backend: {servers: [{url: "tcp://10.0.0.9:5432"}]}
+      backend:
+        servers:
+          - url: tls://10.0.0.7:5432
+            sni_name: db.internal
+            proxy_protocol: v2
+          - {url: "tcp://10.0.0.8:5432", backup: true}
+        health: {type: tcp, interval: 5s}
+      limits: {client: "10/m concurrent 20", total: concurrent 500}
+      timeouts: {idle: 1h}
+      countries: {deny: [FR]}
+      accept_proxy_protocol: true
+    - port: 53
+      protocol: udp
+      addresses: [192.0.2.10, "2001:db8::10"]
+      backend: {servers: [{url: "udp://127.0.0.1:5353"}]}
+      firewall: "off"
+`
+
+// TestStreamsSurviveYAML: streams are in a document as people write them, and what is wrong with one is said with its place.
+func TestStreamsSurviveYAML(t *testing.T) {
+	var s, again State
+	if err := document.Decode([]byte(streamed), "a.yaml", &s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := document.Encode(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := document.Decode(out, "b.yaml", &again); err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := Compare(&s, &again); err != nil || len(changes) > 0 {
+		t.Errorf("got %+v, %v of\n%s", changes, err, out)
+	}
+	x := &again.Proxy.Streams[0]
+	x.Countries.Deny = []string{"UK"}
+	x.Backend.Servers[0].URL = "https://10.0.0.7"
+	x.Names[1].Name = "a b"
+	again.Proxy.Streams[1].Backend.Servers[0].ProxyProtocol = "v1"
+	again.Proxy.Streams[1].Port = 5432
+	again.Proxy.Streams[1].Protocol = ""
+	again.Proxy.Trusted = nil
+	err = again.Validate()
+	for _, want := range []string{"proxy.streams[0].countries", "streams[0].backend.servers[0].url", "streams[0].names[1].name", "streams[1].backend.servers[0].proxy_protocol",
+		`"5432/tcp" is also streams[0]`, "streams[0].accept_proxy_protocol"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}

@@ -39,6 +39,11 @@ func (s *State) Validate() error {
 			v.join(field.Index("proxy.routes", i)+".countries", geo.Check(slices.Concat(r.Countries.Allow, r.Countries.Deny)))
 		}
 	}
+	for i, x := range s.Proxy.Streams {
+		if x.Countries != nil {
+			v.join(field.Index("proxy.streams", i)+".countries", geo.Check(slices.Concat(x.Countries.Allow, x.Countries.Deny)))
+		}
+	}
 	s.Bans.validate(v)
 	s.Certs.validate(v)
 	s.Settings.validate(v)

@@ -51,11 +51,13 @@ type web struct {
 	lands  webCountries
 	weak   []string
 
-	mu      sync.Mutex
-	sockets []WebSocket // kept to hand them on
-	keys    proxy.Keys  // kept to hand them on
-	serving bool
-	ended   chan struct{}
+	mu       sync.Mutex
+	sockets  []WebSocket // kept to hand them on
+	keys     proxy.Keys  // kept to hand them on
+	serving  bool
+	draining bool
+	served   map[string]io.Closer // of sockets of streams, by name
+	ended    chan struct{}
 }
 
 // Web is the whole of "platformd worker proxy": it confines the process, waits for the daemon to say what to serve, and
@@ -63,7 +65,7 @@ type web struct {
 func Web(args WebArgs, stderr io.Writer) int {
 	unix.Close(fdWebExe)
 	level := slog.LevelInfo
-	w := &web{args: args, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), certs: newWebCerts(time.Now), ended: make(chan struct{})}
+	w := &web{args: args, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})), certs: newWebCerts(time.Now), served: map[string]io.Closer{}, ended: make(chan struct{})}
 	if err := w.run(); err != nil {
 		fmt.Fprintln(stderr, "proxy worker:", clean(err.Error()))
 		return 1
@@ -144,18 +146,18 @@ func (w *web) control(l *net.UnixListener) {
 			time.Sleep(time.Second)
 			continue
 		}
-		_, sockets, rest, err := greeted(c)
+		h, sockets, rest, err := heard(c)
 		if err != nil {
 			w.log.Warn("greet the daemon", "error", err)
 			c.Close()
 			continue
 		}
-		if len(sockets) == 1 && sockets[0].Kind == parcelCountries {
-			if err = w.lands.take(sockets[0].File); err == nil {
+		if h.Parcel != "" {
+			if err = w.unpack(h.Parcel, sockets); err == nil {
 				err = greet(c, w.args.Version, nil)
 			}
 			if err != nil {
-				w.log.Warn("take country data", "error", err)
+				w.log.Warn("take what the daemon brings", "parcel", clean(h.Parcel), "error", err)
 			}
 			c.Close()
 			continue
@@ -165,6 +167,18 @@ func (w *web) control(l *net.UnixListener) {
 		end = cancel
 		go w.daemon(ctx, c, sockets, rest)
 	}
+}
+
+// unpack takes what was brought.
+func (w *web) unpack(parcel string, sockets []WebSocket) error {
+	switch {
+	case parcel == parcelStreams:
+		return w.takeStreams(sockets)
+	case parcel == parcelCountries && len(sockets) == 1:
+		return w.lands.take(sockets[0].File)
+	}
+	closeSockets(sockets)
+	return errors.New("nobody knows what it is")
 }
 
 // daemon talks to one daemon until one of them ends.
@@ -261,15 +275,18 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 	return nil, fmt.Errorf("method %q is unknown", clean(method))
 }
 
-// serve begins to accept, once.
+// serve begins to accept, once, and on sockets of streams as they are configured.
 func (w *web) serve() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.serving {
-		return nil
+		return w.serveStreams()
 	}
 	w.serving = true
 	for _, s := range w.sockets {
+		if s.OfStream() {
+			continue
+		}
 		if s.Kind == "quic" {
 			pc, err := net.FilePacketConn(s.File)
 			if err != nil {
@@ -288,7 +305,7 @@ func (w *web) serve() error {
 		}
 		go w.report(s, func() error { return w.server.Serve(l, s.Kind == "https") })
 	}
-	return nil
+	return w.serveStreams()
 }
 
 func (w *web) report(s WebSocket, serve func() error) {
@@ -301,6 +318,11 @@ func (w *web) report(s WebSocket, serve func() error) {
 func (w *web) drain(d WebDrain) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.Grace)
 	defer cancel()
+	w.mu.Lock()
+	w.draining = true
+	closeSockets(w.sockets) // others have them; a port must not stay taken for as long as this takes
+	w.sockets = nil
+	w.mu.Unlock()
 	err := w.server.Drain(ctx, d.Idle)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		w.log.Warn("drain", "error", err)
@@ -319,5 +341,5 @@ func (w *web) drain(d WebDrain) {
 func (w *web) status() WebStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), DroppedStrikes: w.struck.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics()}
+	return WebStatus{Serving: w.serving, Connections: w.server.Connections(), Dropped: w.access.dropped.Load(), DroppedStrikes: w.struck.dropped.Load(), Weak: w.weak, Stats: w.server.Statistics(), Streams: w.server.Streams()}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -48,19 +47,7 @@ func SealCountries(db io.Reader) (*os.File, error) {
 
 // Countries hands country data to the worker: what SealCountries made. The worker uses it from then on.
 func (p *WebProcess) Countries(ctx context.Context, f *os.File, digest string) error {
-	d := net.Dialer{Timeout: helloWithin}
-	c, err := d.DialContext(ctx, "unix", p.path)
-	if err != nil {
-		return fmt.Errorf("hand over country data: %w", err)
-	}
-	defer c.Close()
-	u := c.(*net.UnixConn)
-	if err := greet(u, p.cfg.Version, []WebSocket{{Kind: parcelCountries, Addr: digest, File: f}}); err != nil {
-		return fmt.Errorf("hand over country data: %w", err)
-	}
-	_, other, _, err := greeted(u)
-	closeSockets(other)
-	if err != nil {
+	if err := p.parcel(ctx, webHello{Version: p.cfg.Version, Parcel: parcelCountries}, []WebSocket{{Kind: parcelCountries, Addr: digest, File: f}}); err != nil {
 		return fmt.Errorf("hand over country data: %w", err)
 	}
 	return nil

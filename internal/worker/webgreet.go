@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/platformd/platformd/proxy"
 )
 
 // A connection between daemon and proxy worker begins with one line of JSON from each side, the daemon's first, with
@@ -21,15 +23,17 @@ import (
 type webHello struct {
 	Version string   `json:"version"`
 	Sockets []string `json:"sockets"` // their names, in the order of the descriptors
+	// Parcel is what is brought, on a connection that is for nothing else.
+	Parcel string `json:"parcel,omitempty"`
 }
 
 // helloWithin is how long a side may take to say something, and maxSockets how many may come.
 const (
 	helloWithin = 10 * time.Second
-	maxSockets  = 32
+	maxSockets  = 16 + proxy.MaxStreamSockets // the kernel takes 253 in one message
 )
 
-// WebSocket is a listening socket with what it is for: "http", "https" or "quic", and its address.
+// WebSocket is a listening socket with what it is for: "http", "https", "quic", or "tcp" or "udp" of a stream; and its address.
 type WebSocket struct {
 	Kind string
 	Addr string
@@ -38,7 +42,11 @@ type WebSocket struct {
 
 // greet says hello with copies of sockets.
 func greet(c *net.UnixConn, version string, sockets []WebSocket) error {
-	h := webHello{Version: version, Sockets: []string{}}
+	return greetWith(c, webHello{Version: version}, sockets)
+}
+
+func greetWith(c *net.UnixConn, h webHello, sockets []WebSocket) error {
+	h.Sockets = []string{}
 	var fds []int
 	for _, s := range sockets {
 		fd, err := rawDescriptor(s.File)
@@ -74,28 +82,32 @@ func rawDescriptor(f *os.File) (int, error) {
 
 // greeted reads the hello of the other side, and what came behind it.
 func greeted(c *net.UnixConn) (version string, sockets []WebSocket, rest []byte, err error) {
+	h, sockets, rest, err := heard(c)
+	return clean(h.Version), sockets, rest, err
+}
+
+func heard(c *net.UnixConn) (h webHello, sockets []WebSocket, rest []byte, err error) {
 	if err := c.SetReadDeadline(time.Now().Add(helloWithin)); err != nil {
-		return "", nil, nil, err
+		return h, nil, nil, err
 	}
 	b, oob := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4*maxSockets))
 	n, oobn, flags, _, err := c.ReadMsgUnix(b, oob)
 	if err != nil {
-		return "", nil, nil, fmt.Errorf("wait for a hello: %w", err)
+		return h, nil, nil, fmt.Errorf("wait for a hello: %w", err)
 	}
 	files := received(oob[:oobn])
 	line, rest, ok := bytes.Cut(b[:n], []byte("\n"))
-	var h webHello
 	if err := json.Unmarshal(line, &h); !ok || err != nil || len(h.Sockets) != len(files) || len(h.Version) > maxText || flags&unix.MSG_CTRUNC != 0 {
 		for _, f := range files {
 			f.Close()
 		}
-		return "", nil, nil, errors.New("what came is no hello")
+		return webHello{}, nil, nil, errors.New("what came is no hello")
 	}
 	for i, name := range h.Sockets {
 		kind, addr, _ := strings.Cut(clean(name), " ")
 		sockets = append(sockets, WebSocket{Kind: kind, Addr: addr, File: files[i]})
 	}
-	return clean(h.Version), sockets, bytes.Clone(rest), c.SetReadDeadline(time.Time{})
+	return h, sockets, bytes.Clone(rest), c.SetReadDeadline(time.Time{})
 }
 
 // received takes the descriptors of a control message.

@@ -62,9 +62,10 @@ type WebStatus struct {
 	Connections int64 `json:"connections"`
 	Dropped     int64 `json:"dropped_log_records"`
 	// DroppedStrikes were too many, or came while there was no daemon.
-	DroppedStrikes int64            `json:"dropped_strikes"`
-	Weak           []string         `json:"weak,omitempty"`
-	Stats          proxy.Statistics `json:"stats"`
+	DroppedStrikes int64                `json:"dropped_strikes"`
+	Weak           []string             `json:"weak,omitempty"`
+	Stats          proxy.Statistics     `json:"stats"`
+	Streams        []proxy.StreamStatus `json:"streams,omitempty"`
 }
 
 // load makes a certificate of a pair.

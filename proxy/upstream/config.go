@@ -4,12 +4,14 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/platformd/platformd/proxy/announce"
 	"github.com/platformd/platformd/proxy/field"
 )
 
@@ -36,15 +38,19 @@ type Group struct {
 
 // Server is one back end of a group.
 type Server struct {
-	// URL is "http://127.0.0.1:8080", "https://192.0.2.7" or "h2c://127.0.0.1:50051", without a path.
+	// URL is "http://127.0.0.1:8080", "https://192.0.2.7" or "h2c://127.0.0.1:50051", without a path. For streams it is
+	// "tcp://127.0.0.1:5432", "tls://db.example.org:5432" or "udp://127.0.0.1:53".
 	URL string `json:"url"`
 	// Weight is its share beside the others, 1 to 1000; 0 is 1.
 	Weight int `json:"weight,omitempty"`
-	// SNIName is the name that an https server is asked for and must prove; CA signs it, in PEM, instead of the system's.
+	// SNIName is the name that an https or tls server is asked for and must prove; CA signs it, in PEM, instead of the system's.
 	SNIName string `json:"sni_name,omitempty"`
 	CA      string `json:"ca,omitempty"`
 	// Backup servers serve only while no other can.
 	Backup bool `json:"backup,omitempty"`
+	// ProxyProtocol tells the server who the client is, by a header of the PROXY protocol, "v1" or "v2". A connection is for one
+	// client then: each request has its own.
+	ProxyProtocol string `json:"proxy_protocol,omitempty"`
 }
 
 // Health is how servers are asked whether they are well.
@@ -116,15 +122,43 @@ func Validate(groups []Group) error {
 	return e.Err()
 }
 
-// Validate says everything that is wrong with g.
+// Validate says everything that is wrong with g, a group for routes.
 func (g *Group) Validate() error {
 	var e field.Errors
 	if !validName(g.Name) {
 		e.Add("name", "%q must be 1 to 64 letters, digits, dots, dashes and underscores; write for example app", g.Name)
 	}
+	g.validate(&e, forRoutes)
+	return e.Err()
+}
+
+// ValidateStream says everything that is wrong with g as the back end of a stream, which has no name.
+func (g *Group) ValidateStream(datagrams bool) error {
+	var e field.Errors
+	if g.Name != "" {
+		e.Add("name", "is for groups in upstreams; leave it out")
+	}
+	of := forStreams
+	if datagrams {
+		of = forDatagrams
+	}
+	if g.Health != nil && g.Health.Type != checkTCP && g.Health.Type != checkTLS {
+		e.Add("health.type", "%q must be tcp or tls: a stream knows no HTTP", g.Health.Type)
+	}
+	if g.Timeouts.Answer != 0 || g.Timeouts.Stall != 0 {
+		e.Add("timeouts", "have only connect here; the others are those of the stream")
+	}
+	if g.QueueTimeout != 0 && datagrams {
+		e.Add("queue_timeout", "is for TCP: a datagram does not wait")
+	}
+	g.validate(&e, of)
+	return e.Err()
+}
+
+func (g *Group) validate(e *field.Errors, of purpose) {
 	switch n := len(g.Servers); {
 	case n == 0:
-		e.Add("servers", "is empty; a group needs at least one, for example {\"url\": \"http://127.0.0.1:8080\"}")
+		e.Add("servers", "is empty; a group needs at least one, for example {\"url\": %q}", of.example)
 	case n > MaxServers:
 		e.Add("servers", "%d are too many; at most %d", n, MaxServers)
 	}
@@ -132,7 +166,7 @@ func (g *Group) Validate() error {
 	primaries := 0
 	for i := range g.Servers {
 		s, at := &g.Servers[i], field.Index("servers", i)
-		e.Join(at, s.Validate())
+		e.Join(at, s.validate(of))
 		if j, twice := seen[s.URL]; twice {
 			e.Add(at+".url", "%q is also servers[%d]; remove one and raise the weight of the other", s.URL, j)
 		}
@@ -152,43 +186,67 @@ func (g *Group) Validate() error {
 	if g.Health != nil {
 		e.Join("health", g.Health.Validate())
 	}
-	between(&e, "passive.failures", g.Passive.Failures, -1, 10_000)
-	duration(&e, "passive.window", g.Passive.Window)
-	duration(&e, "passive.cooldown", g.Passive.Cooldown)
-	duration(&e, "slow_start", g.SlowStart)
-	between(&e, "retries", g.Retries, -1, 10)
-	between(&e, "max_connections", g.MaxConnections, 0, 1_000_000)
-	duration(&e, "queue_timeout", g.QueueTimeout)
-	duration(&e, "timeouts.connect", g.Timeouts.Connect)
-	duration(&e, "timeouts.answer", g.Timeouts.Answer)
-	duration(&e, "timeouts.stall", g.Timeouts.Stall)
-	return e.Err()
+	between(e, "passive.failures", g.Passive.Failures, -1, 10_000)
+	duration(e, "passive.window", g.Passive.Window)
+	duration(e, "passive.cooldown", g.Passive.Cooldown)
+	duration(e, "slow_start", g.SlowStart)
+	between(e, "retries", g.Retries, -1, 10)
+	between(e, "max_connections", g.MaxConnections, 0, 1_000_000)
+	duration(e, "queue_timeout", g.QueueTimeout)
+	duration(e, "timeouts.connect", g.Timeouts.Connect)
+	duration(e, "timeouts.answer", g.Timeouts.Answer)
+	duration(e, "timeouts.stall", g.Timeouts.Stall)
 }
 
-// Validate says everything that is wrong with s.
-func (s *Server) Validate() error {
+// purpose is what the servers of a group are for.
+type purpose struct {
+	schemes []string
+	example string
+	port    bool // has to be written
+}
+
+var (
+	forRoutes    = purpose{schemes: []string{"http", "https", "h2c"}, example: "http://127.0.0.1:8080"}
+	forStreams   = purpose{schemes: []string{"tcp", "tls"}, example: "tcp://127.0.0.1:5432", port: true}
+	forDatagrams = purpose{schemes: []string{"udp"}, example: "udp://127.0.0.1:53", port: true}
+)
+
+func (s *Server) validate(of purpose) error {
 	var e field.Errors
 	u, err := url.Parse(s.URL)
 	switch {
-	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		e.Add("url", "is not the URL of a back end; write for example http://127.0.0.1:8080")
+	case err != nil || u.Hostname() == "" || u.Opaque != "" || !slices.Contains(of.schemes, u.Scheme):
+		e.Add("url", "is not the URL of a back end; write for example %s", of.example)
 	case u.User != nil:
 		e.Add("url", "%q holds a password; set request_headers Authorization of the route instead", u.Redacted())
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		e.Add("url", "%q has more than a host and a port; leave the rest out, all servers of a group get the same path", s.URL)
 	default:
-		if p := u.Port(); p != "" {
+		if p := u.Port(); p != "" || of.port {
 			if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
 				e.Add("url", "%q: the port must be between 1 and 65535", s.URL)
 			}
 		}
 	}
 	between(&e, "weight", s.Weight, 0, 1000)
-	if err == nil && u.Scheme != "https" && (s.SNIName != "" || s.CA != "") {
-		e.Add("sni_name", "is for https back ends, and %q is none; the same goes for ca", s.URL)
+	if err == nil && u.Scheme != "https" && u.Scheme != "tls" && (s.SNIName != "" || s.CA != "") {
+		e.Add("sni_name", "is for back ends with TLS, and %q is none; the same goes for ca", s.URL)
 	}
+	e.Join("", ValidateAnnouncement(s.ProxyProtocol, err == nil && u.Scheme == "udp"))
 	if s.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(s.CA)) {
 		e.Add("ca", "holds no certificate; paste the PEM of the authority that signed the back end's")
+	}
+	return e.Err()
+}
+
+// ValidateAnnouncement says what is wrong with a proxy_protocol.
+func ValidateAnnouncement(version string, datagrams bool) error {
+	var e field.Errors
+	switch {
+	case version != "" && version != announce.V1 && version != announce.V2:
+		e.Add("proxy_protocol", "%q must be v1 or v2", version)
+	case version == announce.V1 && datagrams:
+		e.Add("proxy_protocol", "version 1 knows no UDP; write v2")
 	}
 	return e.Err()
 }

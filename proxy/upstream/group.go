@@ -27,6 +27,8 @@ type group struct {
 	timeouts Timeouts
 	now      func() time.Time
 	single   *member // the only server, where nothing has to be chosen, counted or waited for
+	// announces says that a server is told who the client is.
+	announces bool
 
 	*queue
 	members []*member

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,9 +65,11 @@ func (s *server) check(ctx context.Context, h *Health) string {
 }
 
 func (s *server) checkDial(ctx context.Context, secure bool) error {
-	var d net.Dialer
-	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, "tcp", address(s.url))
+	u := *s.url
+	if u.Scheme == "udp" { // which says nothing of whether anybody is there
+		u.Scheme = "tcp"
+	}
+	c, err := dialer(&s.conf, &u)(ctx)
 	if err != nil {
 		return err
 	}

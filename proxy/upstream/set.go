@@ -94,6 +94,7 @@ func (p *Plan) Add(spec Spec) (*Handle, error) {
 			}
 			srv = &server{conf: c, url: u, link: l, healthy: true}
 		}
+		g.announces = g.announces || c.ProxyProtocol != ""
 		g.members = append(g.members, &member{server: srv, weight: orInt(c.Weight, 1), backup: c.Backup, key: hashOf(c.URL)})
 	}
 	g.scratch = make([]candidate, 0, len(g.members))
@@ -110,7 +111,7 @@ func (g *group) find(c Server, t Timeouts) *server {
 		return nil
 	}
 	for _, m := range g.members {
-		if o := m.server.conf; o.URL == c.URL && o.SNIName == c.SNIName && o.CA == c.CA {
+		if o := m.server.conf; o.URL == c.URL && o.SNIName == c.SNIName && o.CA == c.CA && o.ProxyProtocol == c.ProxyProtocol {
 			return m.server
 		}
 	}
@@ -196,6 +197,9 @@ func (s *Set) Close() {
 
 // Handle is a group, for those who send requests to it.
 type Handle struct{ g *group }
+
+// Announces reports whether a server is told who the client is: then announce.With has to say it in the context of Do.
+func (h *Handle) Announces() bool { return h.g.announces }
 
 // Do sends a request for a client, and reads the head of the answer.
 func (h *Handle) Do(ctx context.Context, r *h1.Request, client netip.Addr) (*h1.Response, error) {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/platformd/platformd/proxy/announce"
 	"github.com/platformd/platformd/proxy/header"
 	"github.com/platformd/platformd/proxy/upstream/h1"
 )
@@ -35,15 +36,79 @@ func newLink(s *Server, t Timeouts) (link, *url.URL, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	addr := address(u)
-	dialer := &net.Dialer{KeepAlive: 30 * time.Second}
-	dialer.SetMultipathTCP(false) // the sandbox's rules for TCP do not know it
-	dial := func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
-	if u.Scheme == "http" {
-		return h1.New(h1.Config{Dial: dial, Connect: t.Connect, Answer: t.Answer, Stall: t.Stall}), u, nil
+	dial := dialer(s, u)
+	switch u.Scheme {
+	case "http":
+		return h1.New(h1.Config{Dial: dial, Connect: t.Connect, Answer: t.Answer, Stall: t.Stall, Once: s.ProxyProtocol != ""}), u, nil
+	case "tcp", "tls", "udp":
+		l, err := newStreamLink(s, u, t, dial)
+		return l, u, err
 	}
 	tr, err := newTransport(s, u, t, dial)
+	if err == nil && s.ProxyProtocol != "" {
+		return &announcing{server: s, url: u, timeouts: t, dial: dial}, u, nil
+	}
 	return tr, u, err
+}
+
+// dialer connects to a server, and tells it for whom where it is to know that.
+func dialer(s *Server, u *url.URL) func(context.Context) (net.Conn, error) {
+	addr, network := address(u), "tcp"
+	if u.Scheme == "udp" {
+		network = "udp"
+	}
+	d := &net.Dialer{KeepAlive: 30 * time.Second}
+	d.SetMultipathTCP(false) // the sandbox's rules for TCP do not know it
+	if s.ProxyProtocol == "" || network == "udp" {
+		return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, addr) }
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		h, err := announce.Of(ctx).Header(s.ProxyProtocol, false)
+		if err != nil {
+			return nil, err
+		}
+		c, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		if at, ok := ctx.Deadline(); ok {
+			_ = c.SetWriteDeadline(at)
+		}
+		if _, err = c.Write(h); err == nil {
+			err = c.SetWriteDeadline(time.Time{})
+		}
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
+// announcing is a server that is talked to over TLS or by HTTP/2, and is told who the client is. http.Transport keeps
+// connections for whoever comes next, so each request has one of its own.
+type announcing struct {
+	server   *Server
+	url      *url.URL
+	timeouts Timeouts
+	dial     func(context.Context) (net.Conn, error)
+}
+
+// CloseIdle implements link.
+func (*announcing) CloseIdle() {}
+
+// Do implements link.
+func (a *announcing) Do(ctx context.Context, r *h1.Request) (*h1.Response, error) {
+	tr, err := newTransport(a.server, a.url, a.timeouts, a.dial)
+	if err != nil {
+		return nil, &h1.Error{Op: "send request", Err: err}
+	}
+	tr.tr.DisableKeepAlives = true
+	resp, err := tr.Do(ctx, r)
+	if err != nil {
+		tr.CloseIdle()
+	}
+	return resp, err
 }
 
 // address is where a URL leads.

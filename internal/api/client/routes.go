@@ -252,6 +252,22 @@ func (c *Client) AddRoute(ctx context.Context, o wire.Options, r proxy.Route, re
 	return change(ctx, c, http.MethodPut, "/routes", with(options(o), "replace", fmt.Sprint(replace)), r)
 }
 
+// Streams are the streams of the proxy.
+func (c *Client) Streams(ctx context.Context) ([]proxy.Stream, error) {
+	return get[[]proxy.Stream](ctx, c, "/streams", nil)
+}
+
+// AddStream adds a stream, or does what the options say with the one that is there.
+func (c *Client) AddStream(ctx context.Context, o wire.Options, s proxy.Stream, how wire.StreamOptions) (wire.ChangeResult, error) {
+	q := with(options(o), "replace", fmt.Sprint(how.Replace))
+	return change(ctx, c, http.MethodPut, "/streams", with(q, "join", fmt.Sprint(how.Join)), s)
+}
+
+// RemoveStreams removes streams by port and protocol.
+func (c *Client) RemoveStreams(ctx context.Context, o wire.Options, keys ...string) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodDelete, "/streams", with(options(o), "name", keys...), nil)
+}
+
 // RemoveRoutes removes routes by host and path.
 func (c *Client) RemoveRoutes(ctx context.Context, o wire.Options, keys ...string) (wire.ChangeResult, error) {
 	return change(ctx, c, http.MethodDelete, "/routes", with(options(o), "name", keys...), nil)

@@ -14,12 +14,19 @@ type Access struct {
 	proxy.Access
 }
 
+// StreamOptions are what is done with a stream that is there.
+type StreamOptions struct {
+	Replace bool `query:"replace" doc:"Put it in the place of a stream on the same port."`
+	Join    bool `query:"join" doc:"Put its names beside those of the stream that is there, and change nothing else."`
+}
+
 // AccessFilter chooses requests; an empty field is any.
 type AccessFilter struct {
 	Host   string `query:"host" doc:"The host that was asked for."`
 	Client string `query:"client" doc:"The address of the client."`
 	Status string `query:"status" doc:"A status such as 404, or a class such as 5xx."`
 	Path   string `query:"path" doc:"Text that the path holds."`
+	Stream string `query:"stream" doc:"Connections of this stream, such as 5432/tcp."`
 }
 
 // Passes reports whether a request is chosen.
@@ -30,6 +37,9 @@ func (f AccessFilter) Passes(a *proxy.Access) bool {
 			return false
 		}
 	} else if f.Status != "" && f.Status != status {
+		return false
+	}
+	if f.Stream != "" && f.Stream != a.Stream {
 		return false
 	}
 	return (f.Host == "" || f.Host == a.Host) && (f.Client == "" || f.Client == a.Client.String()) && strings.Contains(a.Path, f.Path)

@@ -216,15 +216,17 @@ type ProxyStatus struct {
 	HTTP  string `json:"http,omitempty" doc:"Where plain HTTP is listened for."`
 	HTTPS string `json:"https,omitempty" doc:"Where HTTPS and HTTP/3 are listened for."`
 	// Serving is false where no worker runs, or none that was told what to serve.
-	Serving     bool             `json:"serving"`
-	Routes      int              `json:"routes"`
-	Connections int64            `json:"connections"`
-	Dropped     int64            `json:"dropped_log_records"`
-	Stats       proxy.Statistics `json:"stats"`
-	Weak        []string         `json:"weak,omitempty" doc:"In what the worker is confined less than it should be."`
+	Serving     bool                 `json:"serving"`
+	Routes      int                  `json:"routes"`
+	Connections int64                `json:"connections"`
+	Dropped     int64                `json:"dropped_log_records"`
+	Stats       proxy.Statistics     `json:"stats"`
+	Streams     []proxy.StreamStatus `json:"streams,omitempty" doc:"Streams that are served, with their counts."`
+	Weak        []string             `json:"weak,omitempty" doc:"In what the worker is confined less than it should be."`
 }
 
 // ProxyTest is what is to be said of a configuration that is right.
 type ProxyTest struct {
-	Routes int `json:"routes"`
+	Routes  int `json:"routes"`
+	Streams int `json:"streams"`
 }

@@ -20,6 +20,8 @@ type Config struct {
 	Idle    time.Duration
 	MaxIdle int // connections (256)
 	MaxHead int // bytes of an answer's head (256 KiB)
+	// Once makes a connection for each request, and keeps none: for back ends that were told whose it is.
+	Once bool
 }
 
 // Pool holds connections to one back end. It is safe for concurrent use.
@@ -131,7 +133,7 @@ func (p *Pool) take() *conn {
 // put keeps a connection for the next request.
 func (p *Pool) put(c *conn, now time.Time) {
 	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.cfg.MaxIdle {
+	if p.closed || p.cfg.Once || len(p.idle) >= p.cfg.MaxIdle {
 		p.mu.Unlock()
 		c.net.Close()
 		return
