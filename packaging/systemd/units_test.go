@@ -64,7 +64,7 @@ func TestContracts(t *testing.T) {
 			"DefaultDependencies=no", "ExecStart=/usr/bin/platformd restore-firewall",
 		},
 		"var-lib-platform-apps.mount": {"Options=bind,nodev,nosuid", "Before=platformd.service docker.service"},
-		"sysctl.conf": {"net.ipv4.tcp_syncookies = 1"},
+		"sysctl.conf":                 {"net.ipv4.tcp_syncookies = 1"},
 	} {
 		have := strings.Split(read(t, file), "\n")
 		for _, want := range lines {
