@@ -22,7 +22,7 @@ func (c *Config) Validate() error {
 	ports := map[string]string{}
 	for i := range c.Apps {
 		a, at := &c.Apps[i], field.Index("apps", i)
-		e.Join(at, a.validate())
+		e.Join(at, a.Validate())
 		if names[a.Name] {
 			e.Add(at+".name", "there is another app %q", a.Name)
 		}
@@ -69,7 +69,8 @@ func (c *Config) validatePublished(e *field.Errors, at string, a *App, taken map
 	}
 }
 
-func (a *App) validate() error {
+// Validate says everything that is wrong with one app, whatever others there are.
+func (a *App) Validate() error {
 	var e field.Errors
 	name(&e, "name", a.Name)
 	if a.Domain != "" && (len(a.Domain) > 253 || !domainForm.MatchString(a.Domain)) {

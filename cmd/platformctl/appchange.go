@@ -124,7 +124,7 @@ func pairs(check *checker, flag string, list []string) map[string]string {
 
 func newAppUpdateCommand(a *app) *cobra.Command {
 	var o changeOptions
-	var w waitOptions
+	w := waitOptions{update: true}
 	c := &cobra.Command{Use: "update NAME FILE", Short: "Update an app to another manifest", Args: exactly(2, "app update blog blog-2.yaml"), ValidArgsFunction: a.completeApps(1),
 		Long: `Update an app to another manifest. Its data is copied first, and the new version runs on the copy; when it does not become healthy, the
 version before runs again on the data that it had. Where both manifests say "overlap", the new version is started beside the old one.`,
@@ -144,7 +144,7 @@ version before runs again on the data that it had. Where both manifests say "ove
 
 func newAppRollbackCommand(a *app) *cobra.Command {
 	var o changeOptions
-	var w waitOptions
+	w := waitOptions{update: true}
 	var keep bool
 	c := &cobra.Command{Use: "rollback NAME", Short: "Go back to the version before, and to its data", Args: exactly(1, "app rollback blog"), ValidArgsFunction: a.completeApps(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -220,7 +220,10 @@ func newAppConfigureCommand(a *app) *cobra.Command {
 	return c
 }
 
-type waitOptions struct{ noWait bool }
+type waitOptions struct {
+	noWait bool
+	update bool // the work is an update, which may be taken back
+}
 
 func (w *waitOptions) addFlags(c *cobra.Command) {
 	c.Flags().BoolVar(&w.noWait, "no-wait", false, "return at once, and let the work go on by itself")
@@ -243,11 +246,11 @@ func (a *app) longChange(ctx context.Context, w waitOptions, name, what string, 
 	if err != nil {
 		return err
 	}
-	if err := a.changed(r, nil, what+": done", ""); err != nil {
-		return err
+	if w.update && p.UpdateFailed != "" {
+		return &codedError{exitNotVerified, fmt.Sprintf("app %q: %s", name, printable(p.UpdateFailed))}
 	}
 	if p.State != "running" && p.State != "stopped" {
 		return &codedError{exitNotVerified, fmt.Sprintf("app %q is %s: %s", name, p.State, printable(p.Reason))}
 	}
-	return nil
+	return a.changed(r, nil, what+": done", "")
 }

@@ -72,7 +72,7 @@ func (a *app) runAppShow(ctx context.Context, name string) error {
 		t := newTable("", "")
 		for _, row := range [][2]string{{"app", p.Name}, {"title", p.Title}, {"state", state}, {"since", when(p.Since)}, {"domain", p.Domain}, {"version", p.Release},
 			{"image", p.Image}, {"image id", p.ImageID}, {"runs as", p.User}, {"network", p.Network + ", " + p.Address}, {"ports", strings.Join(ports, ", ")},
-			{"memory", p.Limits.Memory.String()}, {"cpus", fmt.Sprint(p.Limits.CPUs)}, {"processes", fmt.Sprint(p.Limits.PIDs)}, {"next", p.Next}, {"previous", p.Previous}} {
+			{"memory", p.Limits.Memory.String()}, {"cpus", fmt.Sprint(p.Limits.CPUs)}, {"processes", fmt.Sprint(p.Limits.PIDs)}, {"next", p.Next}, {"previous", p.Previous}, {"last update", p.UpdateFailed}} {
 			if row[1] != "" {
 				t.row(row[0], row[1])
 			}
@@ -86,7 +86,7 @@ func newAppVerbCommand(a *app, verb, short string) *cobra.Command {
 	var w waitOptions
 	c := &cobra.Command{Use: verb + " NAME", Short: short, Args: exactly(1, "app "+verb+" blog"), ValidArgsFunction: a.completeApps(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.longChange(cmd.Context(), w, args[0], "have app "+args[0]+" "+verb, func(ctx context.Context) (wire.ChangeResult, error) {
+			return a.longChange(cmd.Context(), w, args[0], verb+" "+args[0], func(ctx context.Context) (wire.ChangeResult, error) {
 				return a.client().TellApp(ctx, o.Options, args[0], verb)
 			})
 		}}
@@ -118,6 +118,9 @@ func newAppLogsCommand(a *app) *cobra.Command {
 	var follow bool
 	c := &cobra.Command{Use: "logs NAME", Short: "Show what an app wrote", Args: exactly(1, "app logs blog"), ValidArgsFunction: a.completeApps(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := a.client().App(cmd.Context(), args[0]); err != nil {
+				return err
+			}
 			for l, err := range a.client().AppLogs(cmd.Context(), args[0], tail, follow) {
 				switch {
 				case cmd.Context().Err() != nil:

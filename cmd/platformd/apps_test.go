@@ -184,7 +184,7 @@ func TestAppUpdate(t *testing.T) {
 
 		bad := strings.NewReplacer("release 2", "release 3", `release: "2"`, `release: "3"`, "echo second", "echo broken", "exec /bin/busybox httpd", "exit 7; ").Replace(second)
 		m.must(m.client.UpdateApp(m.ctx, wire.Options{}, "web", "test.yaml", []byte(bad)))
-		if a := m.settled("web"); a.State != "running" || a.Release != "2" || a.Next != "" {
+		if a := m.settled("web"); a.State != "running" || a.Release != "2" || a.Next != "" || !strings.Contains(a.UpdateFailed, "status 7") {
 			m.Fatalf("after the update that failed: %+v", a)
 		}
 		expect("release 2")

@@ -148,6 +148,9 @@ func (s *server) changeApp(ctx context.Context, o Options, name string, action a
 		if err := edit(&st.Apps, a); err != nil {
 			return exists{err}
 		}
+		if err := a.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, apps.MistakeIn(name, err))
+		}
 		return nil
 	}})
 }
@@ -169,6 +172,9 @@ func (s *server) installApp(ctx context.Context, in *installInput) (ChangeResult
 	trial := apps.App{Name: name, Domain: in.Domain, Current: apps.Placeholder(m)}
 	if err := install(&st.Apps, trial); err != nil {
 		return ChangeResult{}, &objectError{name, err}
+	}
+	if err := trial.Validate(); err != nil {
+		return ChangeResult{}, &objectError{name, fmt.Errorf("%w: %w", ErrInvalid, apps.MistakeIn(name, err))}
 	}
 	if err := st.Apps.Validate(); err != nil {
 		return ChangeResult{}, &objectError{name, fmt.Errorf("%w: %w", ErrInvalid, err)}

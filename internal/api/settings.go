@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -71,5 +72,11 @@ func withField(st *state.State, path, value string) (next state.State, err error
 	if data, err = json.Marshal(whole); err != nil {
 		return next, err
 	}
-	return next, document.Decode(data, "", &next)
+	err = document.Decode(data, "", &next)
+	if m, ok := errors.AsType[*document.Mistakes](err); ok {
+		for i := range m.List { // lines of a text that nobody wrote say nothing
+			m.List[i].Line, m.List[i].Column = 0, 0
+		}
+	}
+	return next, err
 }

@@ -31,6 +31,8 @@ type Status struct {
 	Since  time.Time
 	// Restarts counts how often its container ended by itself since it was last changed.
 	Restarts int
+	// UpdateFailed says why the last update was taken back; a new one clears it.
+	UpdateFailed string
 	// Settled is that nothing is being worked on, and that what the document wants by now was looked at.
 	Settled bool
 }

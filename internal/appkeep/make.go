@@ -24,6 +24,7 @@ func (k *Keeper) make(ctx context.Context, a *apps.App, want *apps.Desired, step
 		started = started || s.Verb == apps.Start
 	}
 	if a.Stopped {
+		k.noteStop(a.Name)
 		k.set(a.Name, Stopped, "")
 		return nil
 	}
@@ -62,6 +63,13 @@ func (k *Keeper) prepare(ctx context.Context, a *apps.App, v *apps.Version) erro
 		return nil
 	}
 	return k.cfg.Profiles.Load(ctx, a)
+}
+
+// noteStop makes the end of a container one that was wanted.
+func (k *Keeper) noteStop(app string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.book(app).started = time.Time{}
 }
 
 func (k *Keeper) noteStart(app string) {

@@ -11,6 +11,7 @@ import (
 
 // update brings the next version of an app to its place, or takes it out of the document.
 func (k *Keeper) update(ctx context.Context, a *apps.App) error {
+	k.noteUpdate(a.Name, "")
 	k.set(a.Name, Updating, "to "+a.Next.Name())
 	err := k.tryNext(ctx, a)
 	if ctx.Err() != nil {
@@ -78,6 +79,7 @@ func (k *Keeper) tryNext(ctx context.Context, a *apps.App) error {
 func (k *Keeper) takeBack(ctx context.Context, a *apps.App, next apps.Version, why error) error {
 	text := fmt.Sprintf("the update to %s was taken back: %s", next.Name(), lines(why))
 	k.news.tell(Event{App: a.Name, Text: text})
+	k.noteUpdate(a.Name, text)
 	err := k.cfg.Settle(ctx, activity.AppUpdateFailed, a.Name, text, func(c *apps.Config) error {
 		now, there := c.App(a.Name)
 		if !there || now.Next == nil || now.Next.Data != next.Data {
@@ -106,7 +108,6 @@ func (k *Keeper) takeBack(ctx context.Context, a *apps.App, next apps.Version, w
 		return nil
 	}
 	k.well(ctx, &back)
-	k.news.tell(Event{App: a.Name, State: Running, Text: text})
 	return nil
 }
 
@@ -132,6 +133,12 @@ func (k *Keeper) converge(ctx context.Context, a *apps.App) error {
 		}
 	}
 	return nil
+}
+
+func (k *Keeper) noteUpdate(app, failed string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.book(app).status.UpdateFailed = failed
 }
 
 func (k *Keeper) setPhase(app string, p apps.Phase) {

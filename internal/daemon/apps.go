@@ -142,7 +142,7 @@ func (d *Daemon) Apps(context.Context) ([]api.App, error) {
 func (d *Daemon) wireApp(c *apps.Config, a *apps.App) api.App {
 	m, st := &a.Current.Manifest, d.apps.Status(a)
 	out := api.App{Name: a.Name, Title: m.Title, Domain: a.Domain, Release: m.Release, Image: m.Image, ImageID: a.Current.ImageID, State: string(st.State), Reason: st.Reason,
-		Since: st.Since, Restarts: st.Restarts, Settled: st.Settled, Network: apps.NetworkName(a.Name), Address: c.Address(a, a.Current.Slot).String(), Stopped: a.Stopped, Limits: a.EffectiveLimits(), User: a.Current.User}
+		Since: st.Since, Restarts: st.Restarts, UpdateFailed: st.UpdateFailed, Settled: st.Settled, Network: apps.NetworkName(a.Name), Address: c.Address(a, a.Current.Slot).String(), Stopped: a.Stopped, Limits: a.EffectiveLimits(), User: a.Current.User}
 	if a.Next != nil {
 		out.Next = a.Next.Name()
 	}

@@ -15,19 +15,20 @@ type App struct {
 	Image   string `json:"image,omitempty"`
 	ImageID string `json:"image_id"`
 	// State is waiting, starting, running, unhealthy, updating, stopped or failed.
-	State    string      `json:"state"`
-	Reason   string      `json:"reason,omitempty"`
-	Settled  bool        `json:"settled" doc:"What the document wants of it was done, or given up; nothing is being worked on."`
-	Since    time.Time   `json:"since,omitzero"`
-	Restarts int         `json:"restarts,omitempty" doc:"How often its container ended by itself since it was last changed."`
-	Stopped  bool        `json:"stopped,omitempty" doc:"It is to be stopped."`
-	User     string      `json:"user" doc:"UID:GID in its container."`
-	Network  string      `json:"network"`
-	Address  string      `json:"address"`
-	Ports    []AppPort   `json:"ports,omitempty"`
-	Limits   apps.Limits `json:"limits"`
-	Next     string      `json:"next,omitempty" doc:"The version that is about to take its place."`
-	Previous string      `json:"previous,omitempty" doc:"The version that app rollback goes back to."`
+	State        string      `json:"state"`
+	Reason       string      `json:"reason,omitempty"`
+	Settled      bool        `json:"settled" doc:"What the document wants of it was done, or given up; nothing is being worked on."`
+	Since        time.Time   `json:"since,omitzero"`
+	Restarts     int         `json:"restarts,omitempty" doc:"How often its container ended by itself since it was last changed."`
+	Stopped      bool        `json:"stopped,omitempty" doc:"It is to be stopped."`
+	User         string      `json:"user" doc:"UID:GID in its container."`
+	Network      string      `json:"network"`
+	Address      string      `json:"address"`
+	Ports        []AppPort   `json:"ports,omitempty"`
+	Limits       apps.Limits `json:"limits"`
+	Next         string      `json:"next,omitempty" doc:"The version that is about to take its place."`
+	UpdateFailed string      `json:"update_failed,omitempty" doc:"Why the last update was taken back."`
+	Previous     string      `json:"previous,omitempty" doc:"The version that app rollback goes back to."`
 }
 
 // AppPort is a port that an app publishes.
