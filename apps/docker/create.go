@@ -42,7 +42,7 @@ func (e *Engine) Create(ctx context.Context, c *apps.Container) error {
 
 // hostConfig is how every container is confined.
 func (e *Engine) hostConfig(ctx context.Context, c *apps.Container) (*container.HostConfig, error) {
-	info, err := e.Info(ctx)
+	cpus, err := e.processors(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (e *Engine) hostConfig(ctx context.Context, c *apps.Container) (*container.
 		PortBindings:   nat.PortMap{},
 		Resources: container.Resources{
 			Memory: memory, MemorySwap: memory, // the same: no swap
-			PidsLimit: &pids, NanoCPUs: int64(min(c.Limits.CPUs, float64(info.CPUs)) * 1e9),
+			PidsLimit: &pids, NanoCPUs: int64(min(c.Limits.CPUs, cpus) * 1e9),
 			Ulimits: []*units.Ulimit{{Name: "nofile", Soft: int64(c.Limits.Files), Hard: int64(c.Limits.Files)}, {Name: "core", Soft: 0, Hard: 0}},
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
@@ -49,6 +50,7 @@ type Engine struct {
 	cfg     Config
 	api     *client.Client
 	seccomp string
+	cpus    atomic.Int64 // of the engine, once it has said so
 }
 
 // New makes an Engine that has not connected yet.
@@ -99,6 +101,16 @@ func (e *Engine) Info(ctx context.Context) (Info, error) {
 		return out, fmt.Errorf("the container engine %s speaks API %s; %s is needed (Docker 20.10): upgrade it", out.Version, out.APIVersion, oldestAPI)
 	}
 	return out, nil
+}
+
+// processors is how many the engine may give to a container. It is asked once: the answer takes longer than making one.
+func (e *Engine) processors(ctx context.Context) (float64, error) {
+	if n := e.cpus.Load(); n > 0 {
+		return float64(n), nil
+	}
+	info, err := e.Info(ctx)
+	e.cpus.Store(int64(info.CPUs))
+	return float64(info.CPUs), err
 }
 
 // older compares two versions of the form "1.41".

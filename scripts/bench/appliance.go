@@ -23,7 +23,7 @@ type appliance struct {
 	log    *os.File
 }
 
-const document = `{"version": 1, "firewall": {"ports": [
+const policyDocument = `{"version": 1, "firewall": {"ports": [
   {"name": "ssh", "protocol": "tcp", "ports": ["22"], "limit": "ssh"},
   {"name": "web", "protocol": "tcp", "ports": ["80", "443"], "limit": "http"},
   {"name": "probe", "protocol": "udp", "ports": ["9000"]}]}}`
@@ -42,7 +42,7 @@ func (b *bench) startAppliance(driver string) (*appliance, error) {
 		return nil, err
 	}
 	config, authLog := filepath.Join(dir, "config.json"), filepath.Join(dir, "auth.log")
-	if err := errors.Join(os.WriteFile(config, []byte(document), 0o644), os.WriteFile(authLog, nil, 0o644)); err != nil {
+	if err := errors.Join(os.WriteFile(config, []byte(policyDocument), 0o644), os.WriteFile(authLog, nil, 0o644)); err != nil {
 		return nil, err
 	}
 	if a.log, err = os.Create(filepath.Join(dir, "log")); err != nil {

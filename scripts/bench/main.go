@@ -40,6 +40,7 @@ func sections() []section {
 		{"observe", "Reading back, 500,000 ranges loaded", 4 * time.Minute, observeSection},
 		{"packet", "Cost per packet", 5 * time.Minute, packetSection},
 		{"leak", "Leaked packets during updates", 2 * time.Minute, leakSection},
+		{"apps", "Apps", 12 * time.Minute, appsSection},
 		{"proxy", "The HTTPS proxy beside nginx, HAProxy, Caddy and httputil.ReverseProxy", 25 * time.Minute, proxySection},
 	}
 }
@@ -114,7 +115,7 @@ func parent(which *regexp.Regexp, quick bool, copyTo string) error {
 			progress("%v", err)
 		}
 	}
-	if firewall := slices.ContainsFunc(sections(), func(s section) bool { return s.name != "proxy" && which.MatchString(s.name) }); firewall {
+	if firewall := slices.ContainsFunc(sections(), func(s section) bool { return s.name != "proxy" && s.name != "apps" && which.MatchString(s.name) }); firewall {
 		progress("writing input files")
 		if err := writeInputs(dir); err != nil {
 			return fmt.Errorf("write inputs: %w", err)
