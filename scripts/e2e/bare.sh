@@ -45,7 +45,7 @@ mount -t devtmpfs devtmpfs "$system/dev" && mkdir -p "$system/dev/pts" && mount 
 grep -E ' cgroup2? ' /proc/self/mounts | while read -r _ at kind options _; do
     case $at in /sys/fs/cgroup*) ;; *) continue ;; esac
     [ "$at" = /sys/fs/cgroup ] || [ -d "$system/sys/fs/cgroup/${at##*/}" ] || { mountpoint -q "$system/sys/fs/cgroup" || mount -t tmpfs tmpfs "$system/sys/fs/cgroup"; mkdir -p "$system$at"; }
-    options=$(tr ',' '\n' <<<"$options" | grep -vE '^(rw|ro|nosuid|nodev|noexec|relatime)$' | paste -sd,)
+    options=$(tr ',' '\n' <<<"$options" | { grep -vE '^(rw|ro|nosuid|nodev|noexec|relatime)$' || true; } | paste -sd,)
     mount -t "$kind" ${options:+-o "$options"} cgroup "$system$at"
 done
 mount -t tmpfs tmpfs "$system/run"
