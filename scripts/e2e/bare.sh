@@ -51,10 +51,11 @@ done
 mount -t tmpfs tmpfs "$system/run"
 mount -t tmpfs -o mode=1777 tmpfs "$system/tmp"
 
+# Its root becomes that of the namespace: in a chroot a program would not find itself by /proc/self/exe.
 inside() { # as root types it, with nothing of this shell's environment but where packages come from
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 GOMODCACHE="$modules" GOCACHE="$built" GOTOOLCHAIN=local \
         "GOPROXY=$("$gotool" env GOPROXY)" "GOSUMDB=$("$gotool" env GOSUMDB)" ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-        chroot "$system" /bin/sh -c "cd /src && $1"
+        unshare --mount /bin/sh -c 'cd "$0" && mkdir -p .host && pivot_root . .host && cd / && umount -l /.host && exec /bin/sh -c "cd /src && $1"' "$system" "$1"
 }
 echo "== make run, once"
 inside 'ONCE=1 make run'
