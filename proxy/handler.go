@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/platformd/platformd/proxy/page"
 )
 
 // ServeHTTP answers one request.
@@ -175,7 +177,7 @@ func (x *exchange) admit() (int, string) {
 		return http.StatusForbidden, "country"
 	case rt.Maintenance && !rt.insiders.has(x.client):
 		x.Header().Set("Retry-After", "300")
-		return http.StatusServiceUnavailable, "maintenance"
+		return http.StatusServiceUnavailable, page.Maintenance
 	case rt.methods != nil && !rt.methods[r.Method]:
 		x.Header().Set("Allow", strings.Join(rt.Methods, ", "))
 		return http.StatusMethodNotAllowed, "method"

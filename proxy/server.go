@@ -151,7 +151,7 @@ func (s *Server) Configure(c Config) error {
 	if c.MaxConnections == 0 {
 		s.limit.Store(defaultConnections)
 	}
-	if err := t.load(s.cfg.WAF); err != nil {
+	if err := errors.Join(t.load(s.cfg.WAF), t.loadPages(s.cfg.Roots)); err != nil {
 		return err
 	}
 	t.limit(s.limits)
@@ -176,7 +176,7 @@ func (s *Server) Test(c Config) error {
 	if err := t.streamTo(p); err != nil {
 		return err
 	}
-	return t.load(s.cfg.WAF)
+	return errors.Join(t.load(s.cfg.WAF), t.loadPages(s.cfg.Roots))
 }
 
 // Serve takes connections from a listener until that is closed, over TLS or without. It returns nil when the server drains.

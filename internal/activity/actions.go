@@ -33,6 +33,7 @@ const (
 	RouteRemoved        Action = "route-removed"
 	StreamAdded         Action = "stream-added"
 	StreamRemoved       Action = "stream-removed"
+	PageChanged         Action = "page-changed"
 	CachePurged         Action = "cache-purged"
 	CertificateIssued   Action = "certificate-issued"
 	CertificateFailed   Action = "certificate-failed"
@@ -108,6 +109,7 @@ func Actions() []ActionInfo {
 		{RouteRemoved, "A route of the proxy was removed."},
 		{StreamAdded, "A stream of the proxy was added, replaced, or given other names."},
 		{StreamRemoved, "A stream of the proxy was removed."},
+		{PageChanged, "An error page or the maintenance page of the proxy was set or removed."},
 		{CachePurged, "Answers that the proxy had stored were dropped."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},

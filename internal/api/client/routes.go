@@ -303,6 +303,21 @@ func accessFilter(f wire.AccessFilter) url.Values {
 	return q
 }
 
+// Pages are error pages of one's own.
+func (c *Client) Pages(ctx context.Context) ([]wire.ProxyPage, error) {
+	return get[[]wire.ProxyPage](ctx, c, "/pages", nil)
+}
+
+// SetPage sets the forms of a page that p has.
+func (c *Client) SetPage(ctx context.Context, o wire.Options, p wire.ProxyPage) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodPut, "/pages", options(o), p)
+}
+
+// RemovePages removes pages of a route, or of all.
+func (c *Client) RemovePages(ctx context.Context, o wire.Options, route string, names ...string) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodDelete, "/pages", with(with(options(o), "route", route), "name", names...), nil)
+}
+
 // PurgeProxy drops stored answers.
 func (c *Client) PurgeProxy(ctx context.Context, what string) (wire.PurgeResult, error) {
 	return call[wire.PurgeResult](ctx, c, request{method: http.MethodPost, path: "/proxy/purge", body: wire.PurgeRequest{What: what}})
