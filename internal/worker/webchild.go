@@ -253,6 +253,12 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 			return nil, err
 		}
 		return w.server.Purge(what)
+	case webUpstreams:
+		var group string
+		if err := json.Unmarshal(params, &group); err != nil {
+			return nil, err
+		}
+		return statusesOf(w.server.Upstreams(), group), nil
 	case webKeys:
 		var k proxy.Keys
 		if err := json.Unmarshal(params, &k); err != nil {

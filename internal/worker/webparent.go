@@ -18,6 +18,7 @@ import (
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // WebConfig is how proxy workers are started and talked to.
@@ -275,6 +276,13 @@ func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
 		s.Weak[i] = clean(s.Weak[i])
 	}
 	return s, err
+}
+
+// Upstreams says how the servers of a group are, of all groups where it is "". Of very many only the first come.
+func (p *WebProcess) Upstreams(ctx context.Context, group string) ([]upstream.Status, error) {
+	var out []upstream.Status
+	err := p.link.Ask(ctx, webUpstreams, group, &out)
+	return checkedStatuses(out), err
 }
 
 // Purge drops what caches hold: everything, or what an address, a glob or "tag:NAME" names. It gives how much that was.

@@ -20,6 +20,7 @@ const (
 	webRefresh    = "refresh"    // names whose certificates have changed
 	webDrain      = "drain"      // WebDrain; answered at once
 	webStatus     = "status"     // answered with WebStatus
+	webUpstreams  = "upstreams"  // the name of a group, "" for all; answered with []upstream.Status, at most maxStatuses
 	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
 	webKeys       = "keys"       // proxy.Keys
 	webOldKeys    = "old-keys"   // answered with the proxy.Keys that came last: a daemon keeps them in memory alone, and so does the next
