@@ -51,6 +51,8 @@ type Options struct {
 	Countries CountryOf
 	// WAF may be nil: then no route can have it.
 	WAF waf.Loader
+	// Host are counts of others that are shown with ours, at each scrape; it may be nil.
+	Host func() []metrics.Sample
 	// Dropped is how many records of the Reporter were lost; it may be nil.
 	Dropped func() int64
 	Log     *slog.Logger

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/upstream"
@@ -68,7 +67,7 @@ func (o *groupOptions) groupFlags(c *cobra.Command) {
 }
 
 // edit makes a change of what was typed. Only flags that were given say anything.
-func (o *groupOptions) edit(a *app, f *pflag.FlagSet, check *checker) upstream.Edit {
+func (o *groupOptions) edit(a *app, given func(flag string) bool, check *checker) upstream.Edit {
 	var x upstream.Edit
 	if o.policy != "" {
 		algorithm, ok := policies()[o.policy]
@@ -78,20 +77,18 @@ func (o *groupOptions) edit(a *app, f *pflag.FlagSet, check *checker) upstream.E
 		x.Algorithm = &algorithm
 	}
 	o.health.Interval, o.health.Timeout = field.Duration(o.interval), field.Duration(o.timeout)
-	f.VisitAll(func(g *pflag.Flag) {
-		if g.Changed && (strings.HasPrefix(g.Name, "health") || g.Name == "unhealthy") {
-			x.Health = &o.health
-		}
-	})
+	if slices.ContainsFunc([]string{"health-type", "health-path", "health-host", "health-status", "health-interval", "health-timeout", "unhealthy", "healthy"}, given) {
+		x.Health = &o.health
+	}
 	x.NoHealth = o.noHealth
-	if f.Changed("slow-start") {
+	if given("slow-start") {
 		d := field.Duration(o.slow)
 		x.SlowStart = &d
 	}
-	if f.Changed("retries") {
+	if given("retries") {
 		x.Retries = &o.retries
 	}
-	if f.Changed("max-connections") {
+	if given("max-connections") {
 		x.MaxConnections = &o.connections
 	}
 	ca := ""
@@ -163,7 +160,7 @@ func newUpstreamAddCommand(a *app) *cobra.Command {
 			var check checker
 			o.add = args[1:]
 			g := upstream.Group{Name: args[0], Servers: []upstream.Server{}}
-			x := o.edit(a, cmd.Flags(), &check)
+			x := o.edit(a, cmd.Flags().Changed, &check)
 			check.add(g.Edit(x))
 			check.add(g.Validate())
 			if err := check.err(); err != nil {
@@ -188,7 +185,7 @@ func newUpstreamEditCommand(a *app) *cobra.Command {
 		Args: exactly(1, "upstream edit app --drain http://10.0.0.2:8080"), ValidArgsFunction: a.complete(1, a.upstreams),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var check checker
-			x := o.edit(a, cmd.Flags(), &check)
+			x := o.edit(a, cmd.Flags().Changed, &check)
 			if err := check.err(); err != nil {
 				return err
 			}

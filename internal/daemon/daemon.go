@@ -95,6 +95,8 @@ type Daemon struct {
 	edge     *edge
 	apps     *appBook
 	access   *accesslog.Log
+	counts   *counts
+	tallies  tallies
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -122,6 +124,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now, cut: conntrack.Cut}
 	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, After: d.saveLastGood, Now: cfg.Now})
+	d.counts = &counts{d: d}
 	if err := d.openEdge(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -282,7 +282,7 @@ func (d *Daemon) openEdge() error {
 	dir := edgeDir(d.cfg.DataDir)
 	// The worker enters its own folder through a parent that lets anybody pass and nobody look.
 	web := worker.WebConfig{UID: uid, GID: gid, RunDir: filepath.Join(dir, "run"), WorkDir: filepath.Join(dir, "work"), Roots: d.cfg.FileRoots, Version: d.cfg.Version,
-		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append, Strike: d.webStrike,
+		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append, Strike: d.webStrike, Counts: d.counts.samples,
 		Seccomp: func() string { s, _ := d.store.Current(); return cmp.Or(s.Proxy.Seccomp, "filter") }}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)

@@ -113,7 +113,7 @@ func (w *web) run() error {
 		sweepForms(time.Now().Add(-time.Hour))
 	}
 	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work,
-		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
+		Host: w.hostCounts, Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/metrics"
 	"github.com/platformd/platformd/proxy/upstream"
 )
 
@@ -43,6 +44,8 @@ type WebConfig struct {
 	// Strike takes what clients did, checked and no more often than strikeRate. It is hostile input all the same: a worker
 	// that was taken over can have anybody struck.
 	Strike func(context.Context, limits.Strike)
+	// Counts are what the host counts, for who scrapes the proxy. It is asked as often as a worker likes, and may be nil.
+	Counts func(context.Context) []metrics.Sample
 }
 
 func (cfg WebConfig) seccomp() string {
@@ -222,6 +225,9 @@ func (p *WebProcess) handle(ctx context.Context, method string, params json.RawM
 			p.cfg.Strike(ctx, x)
 		}
 		return nil, err
+	}
+	if method == webCounts && p.cfg.Counts != nil {
+		return p.cfg.Counts(ctx), nil
 	}
 	if method != webCertificate {
 		return nil, errors.New("unknown method")

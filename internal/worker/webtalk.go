@@ -27,6 +27,7 @@ const (
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
 	webStrike      = "strike"      // a note: limits.Strike
+	webCounts      = "counts"      // answered with []metrics.Sample: what the host counts, for who scrapes the proxy
 )
 
 // Bounds of what passes over the link.
