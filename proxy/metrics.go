@@ -121,6 +121,7 @@ func (s *Server) samples() []metrics.Sample {
 			by("cache_disk_bytes", "What is held on disk.", "store", name, float64(k.DiskBytes)))
 	}
 	out = append(out, s.streamSamples()...)
+	out = append(out, metrics.Process("proxy_")...)
 	out = append(out, upstreamSamples(s.Upstreams())...)
 	if s.cfg.Host != nil {
 		out = append(out, s.cfg.Host()...)

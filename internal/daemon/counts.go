@@ -106,7 +106,7 @@ func (d *Daemon) samples(ctx context.Context) []metrics.Sample {
 	for _, severity := range slices.Sorted(maps.Keys(bySeverity)) {
 		add("conditions", "What is wrong with the host now.", float64(bySeverity[severity]), "severity", severity)
 	}
-	return append(out, d.packetSamples(ctx)...)
+	return slices.Concat(out, metrics.Process("daemon_"), d.packetSamples(ctx))
 }
 
 // packetSamples are the firewall's own counters.
