@@ -36,6 +36,7 @@ const (
 	UpstreamAdded       Action = "upstream-added"
 	UpstreamChanged     Action = "upstream-changed"
 	UpstreamRemoved     Action = "upstream-removed"
+	WorkerReplaced      Action = "worker-replaced"
 	PageChanged         Action = "page-changed"
 	CachePurged         Action = "cache-purged"
 	CertificateIssued   Action = "certificate-issued"
@@ -115,6 +116,7 @@ func Actions() []ActionInfo {
 		{UpstreamAdded, "A group of back ends was added or replaced."},
 		{UpstreamChanged, "A group of back ends, or a server of it, was changed."},
 		{UpstreamRemoved, "A group of back ends was removed."},
+		{WorkerReplaced, "A worker that did not answer any more was killed, and another took its place."},
 		{PageChanged, "An error page or the maintenance page of the proxy was set or removed."},
 		{CachePurged, "Answers that the proxy had stored were dropped."},
 		{LimitChanged, "A limit class was changed."},

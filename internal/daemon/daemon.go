@@ -66,6 +66,8 @@ type Config struct {
 	// HTTP and HTTPS are the addresses that the proxy listens on, as "host:port"; empty ones are not listened on. HTTP/3 has
 	// the address of HTTPS.
 	HTTP, HTTPS string
+	// Patience is how long a worker of the proxy may not answer before another takes its place; 0 is a minute.
+	Patience time.Duration
 	// FileRoots are the folders below which the proxy may serve files.
 	FileRoots []string
 	// DockerHost is the container engine, as DOCKER_HOST; empty is that of Docker.

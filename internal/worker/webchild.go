@@ -275,6 +275,10 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.keys, nil
+	case webPing:
+		w.mu.Lock() // which a worker that is stuck would hold
+		defer w.mu.Unlock()
+		return nil, nil
 	case webStatus:
 		return w.status(), nil
 	}

@@ -18,6 +18,7 @@ const (
 	webTest       = "test"       // a proxy.Config; nothing changes
 	webChallenges = "challenges" // Challenges, all there are
 	webRefresh    = "refresh"    // names whose certificates have changed
+	webPing       = "ping"       // answered at once
 	webDrain      = "drain"      // WebDrain; answered at once
 	webStatus     = "status"     // answered with WebStatus
 	webUpstreams  = "upstreams"  // the name of a group, "" for all; answered with []upstream.Status, at most maxStatuses
