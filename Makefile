@@ -73,10 +73,11 @@ check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation
 test: root-needed deps build ## install what is missing and run every test, kernel tests included
 	$(GO) test -p 2 -count=1 -timeout 25m ./...
 
-test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges of the proxy their time
+test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges and the take-over of the proxy their time
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
 	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
 	PLATFORMD_LONG=1 $(GO) test -p 1 -count=1 -timeout 30m ./internal/judges
+	PLATFORMD_LONG=1 $(GO) test -p 1 -count=1 -timeout 30m -v -run 'TakesOverUnderLoad' ./internal/worker
 
 soak: root-needed modules ## hold a mixed load on the proxy for SOAK, say what grows, and write docs/soak.md
 	PLATFORMD_SOAK=$(SOAK) PLATFORMD_SOAK_OUT=$(CURDIR)/docs/soak.md $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/platformd
