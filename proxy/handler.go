@@ -17,6 +17,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Field by field: a literal would lie on the stack first, which HTTP/2 grows anew for each request.
 	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
+	x.conn.quiet.begin()
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
 	}
@@ -53,6 +54,7 @@ func (s *Server) finish(x *exchange) {
 	if x.hijacked {
 		s.tunnels.Add(-1)
 	}
+	x.conn.quiet.end()
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
 	s.record(x)
