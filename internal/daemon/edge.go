@@ -160,7 +160,9 @@ func (e *edge) adopt(ctx context.Context) {
 					if err := e.share(ctx, e.worker(), time.Now()); err != nil {
 						e.cfg.Log.Warn("give the proxy worker its keys", "error", err)
 					}
+					e.handLimits(ctx, p)
 					_ = e.apply(ctx)
+					e.handLimits(ctx, p) // what it counted until the next one served
 				}
 			}
 		}

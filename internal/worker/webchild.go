@@ -18,6 +18,7 @@ import (
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
 	"github.com/platformd/platformd/proxy/handover"
+	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf/coraza"
 )
 
@@ -275,6 +276,18 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.keys, nil
+	case webLimits:
+		var from int
+		if err := json.Unmarshal(params, &from); err != nil {
+			return nil, err
+		}
+		return w.server.Limits(from), nil
+	case webTakeLimits:
+		var part limits.Snapshot
+		if err := json.Unmarshal(params, &part); err != nil {
+			return nil, err
+		}
+		return nil, w.server.TakeLimits(part)
 	case webPing:
 		w.mu.Lock() // which a worker that is stuck would hold
 		defer w.mu.Unlock()

@@ -329,6 +329,29 @@ func (p *WebProcess) Keys(ctx context.Context) (proxy.Keys, error) {
 	return k, err
 }
 
+// maxParts bounds what one worker tells another of clients.
+const maxParts = 64
+
+// HandLimits gives what this worker knows of clients (limits, penalties, failures that may become strikes) to the one that takes
+// its place, which takes it only where it makes limits stricter. It may be called again, and is then for what came in between.
+func (p *WebProcess) HandLimits(ctx context.Context, to *WebProcess) error {
+	from := 0
+	for range maxParts {
+		var part limits.Snapshot
+		if err := p.link.Ask(ctx, webLimits, from, &part); err != nil {
+			return fmt.Errorf("hand limits over: %w", err)
+		}
+		if err := to.link.Ask(ctx, webTakeLimits, part, nil); err != nil {
+			return fmt.Errorf("hand limits over: %w", err)
+		}
+		if part.Next <= from {
+			return nil
+		}
+		from = part.Next
+	}
+	return nil
+}
+
 // Status asks the worker how it is.
 func (p *WebProcess) Status(ctx context.Context) (WebStatus, error) {
 	var s WebStatus
