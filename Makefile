@@ -18,13 +18,14 @@ TOOLS     := $(CACHE)/pebble-$(PEBBLE_VERSION) $(CACHE)/pebble-challtestsrv-$(PE
 CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
 FUZZTIME  ?= 10s
 LEAKRUNS  ?= 5
+SOAK      ?= 60m
 
 export CGO_ENABLED := 0
 # The version is passed by the linker; asking git again for each program would only warn about foreign owners.
 export GOFLAGS := -buildvcs=false $(filter-out -buildvcs%,$(GOFLAGS))
 
 .DEFAULT_GOAL := help
-.PHONY: help deps packages modules build run check test test-long bench e2e bare docs clean root-needed
+.PHONY: help deps packages modules build run check test test-long soak bench e2e bare docs clean root-needed
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,10 +73,14 @@ check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation
 test: root-needed deps build ## install what is missing and run every test, kernel tests included
 	$(GO) test -p 2 -count=1 -timeout 25m ./...
 
-test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges of the proxy their time
+test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges and the take-over of the proxy their time
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
 	$(GO) test -p 1 -count=$(LEAKRUNS) -timeout 3h -run 'Conformance/nothing_leaks' ./firewall/nft ./firewall/iptables
 	PLATFORMD_LONG=1 $(GO) test -p 1 -count=1 -timeout 30m ./internal/judges
+	PLATFORMD_LONG=1 $(GO) test -p 1 -count=1 -timeout 30m -v -run 'TakesOverUnderLoad' ./internal/worker
+
+soak: root-needed modules ## hold a mixed load on the proxy for SOAK, say what grows, and write docs/soak.md
+	PLATFORMD_SOAK=$(SOAK) PLATFORMD_SOAK_OUT=$(CURDIR)/docs/soak.md $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/platformd
 
 bench: root-needed build ## print the benchmark tables with peers in the same run, and write docs/benchmarks.md
 	@scripts/deps.sh bench

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/platformd/platformd/proxy/page"
 	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/upstream/h1"
 )
@@ -29,6 +30,10 @@ func (o *forwarding) inform(status int, fields http.Header) {
 // answer passes an answer on, piece by piece as it comes.
 func (o *forwarding) answer(r *http.Request, resp *h1.Response, before http.Header) {
 	x, w, h, body := o.x, o.out, o.Into, resp.Body
+	if page.Matches(x.route.Intercept, resp.Status) {
+		o.intercept(resp.Status)
+		return
+	}
 	var piece []byte
 	var err error
 	if body.Ready() {

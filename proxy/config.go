@@ -9,6 +9,7 @@ import (
 	"github.com/platformd/platformd/proxy/compress"
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
+	"github.com/platformd/platformd/proxy/page"
 	"github.com/platformd/platformd/proxy/static"
 	"github.com/platformd/platformd/proxy/upstream"
 	"github.com/platformd/platformd/proxy/waf"
@@ -43,6 +44,9 @@ type Config struct {
 	// CacheStores are where routes store answers, by name; "default" is there without being named. Their folders are chosen by
 	// the proxy.
 	CacheStores map[string]cache.StoreConfig `json:"cache_stores,omitempty"`
+	// Pages are error pages of one's own, and the maintenance page, for all routes and for requests that no route has. The key is
+	// a status ("404"), a class ("4xx", "5xx") or "maintenance".
+	Pages page.Config `json:"pages,omitempty"`
 	// ServerHeader is the Server header of every answer; without it there is none.
 	ServerHeader string `json:"server_header,omitempty"`
 	// Seccomp is what happens to a system call of the proxy that is not expected: it fails ("filter", the default), is made and
@@ -119,6 +123,11 @@ type Route struct {
 	ResponseHeaders HeaderEdit     `json:"response_headers,omitzero"`
 	Security        Security       `json:"security,omitzero"`
 	BackendTimeouts BackendTimeout `json:"backend_timeouts,omitzero"`
+	// Pages are error pages of the route's own; they come before those of the proxy.
+	Pages page.Config `json:"pages,omitempty"`
+	// Intercept are answers of the back end whose body is replaced by such a page, or by the proxy's own: statuses ("502") and
+	// classes ("5xx") of errors. Without any, what the back end says is passed on.
+	Intercept []string `json:"intercept,omitempty"`
 	// Maintenance answers 503 to everybody but those in MaintenanceAllow.
 	Maintenance      bool     `json:"maintenance,omitempty"`
 	MaintenanceAllow []string `json:"maintenance_allow,omitempty"`

@@ -23,6 +23,7 @@ type conn struct {
 	guard    *guardConn // of HTTP/1
 	quic     bool
 	fresh    func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
+	quiet    *quiet                      // of QUIC
 	shaken   <-chan struct{}             // of QUIC: closed when the handshake is over; nil for others
 
 	mu    sync.Mutex

@@ -113,7 +113,7 @@ func (x *exchange) complete(h http.Header) {
 var dropped = [...]string{"Server", "X-Powered-By", "X-Aspnet-Version", "X-Aspnetmvc-Version", "Alt-Svc"}
 
 // noRoute is for answers that no route makes.
-var noRoute = (&Security{ContentSecurityPolicy: "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}).compile()
+var noRoute = (&Security{ContentSecurityPolicy: "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"}).compile()
 
 // Write implements http.ResponseWriter.
 func (x *exchange) Write(b []byte) (int, error) {

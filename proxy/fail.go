@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
+
+	"github.com/platformd/platformd/proxy/page"
 )
 
 // exchangeOf finds the exchange below the writers that were put around it.
@@ -21,7 +22,7 @@ func exchangeOf(w http.ResponseWriter) *exchange {
 	}
 }
 
-// fail answers with an error. The reason goes into the log, and not to the client.
+// fail answers with an error of the proxy's own. The reason goes into the log, and not to the client.
 func (s *Server) fail(x *exchange, status int, reason string) {
 	if x.reason == "" {
 		x.reason = reason
@@ -33,17 +34,23 @@ func (s *Server) fail(x *exchange, status int, reason string) {
 	for _, name := range [...]string{"Etag", "Last-Modified", "Cache-Control", "Content-Encoding", "Content-Length"} {
 		delete(h, name)
 	}
-	h["Cache-Control"] = []string{"no-store"}
-	h["X-Request-Id"] = []string{x.requestID()}
 	if x.request.ProtoMajor == 1 && x.request.ContentLength != 0 {
 		h["Connection"] = closing // the rest of its body is not worth reading
 	}
-	kind, body := errorPage(x.request, status, x.requestID())
+	x.showError(x, status)
+}
+
+// showError writes the head and body of an error to w.
+func (x *exchange) showError(w http.ResponseWriter, status int) {
+	h := w.Header()
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Request-Id"] = []string{x.requestID()}
+	kind, body := x.errorPage(status)
 	h["Content-Type"] = []string{kind}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	x.WriteHeader(status)
+	w.WriteHeader(status)
 	if x.request.Method != http.MethodHead {
-		_, _ = x.Write([]byte(body))
+		_, _ = w.Write(body)
 	}
 }
 
@@ -64,20 +71,32 @@ var advice = map[int]string{
 	http.StatusGatewayTimeout:              "The application behind this address takes too long. Try again in a while.",
 }
 
-// errorPage is the body of an error in the form that the client prefers.
-func errorPage(r *http.Request, status int, id string) (kind, body string) {
-	title := http.StatusText(status)
-	accept := strings.Join(r.Header["Accept"], ",")
-	switch {
-	case strings.Contains(accept, "text/html"):
-		return "text/html; charset=utf-8", fmt.Sprintf(page, status, title, title, advice[status], status, id)
-	case strings.Contains(accept, "json"):
-		return "application/problem+json", fmt.Sprintf(`{"status":%d,"title":%q,"detail":%q,"instance":"urn:request:%s"}`+"\n", status, title, advice[status], id)
+// errorPage is the body of an error in the form that the client prefers: a page of the route's, of the proxy's, or ours.
+func (x *exchange) errorPage(status int) (kind string, body []byte) {
+	form := page.Prefer(x.request.Header["Accept"])
+	v := page.Values{Status: status, Title: http.StatusText(status), Host: x.host, RequestID: x.requestID()}
+	name := ""
+	if status == http.StatusServiceUnavailable && x.reason == page.Maintenance {
+		name = page.Maintenance
 	}
-	return plainText[0], fmt.Sprintf("%d %s\n%s\nrequest %s\n", status, title, advice[status], id)
+	if x.route != nil {
+		if b, ok := x.route.pages.Find(form, name, &v); ok {
+			return form.ContentType(), b
+		}
+	}
+	if b, ok := x.table.pages.Find(form, name, &v); ok {
+		return form.ContentType(), b
+	}
+	switch form {
+	case page.HTML:
+		return form.ContentType(), fmt.Appendf(nil, htmlPage, status, v.Title, v.Title, advice[status], status, v.RequestID)
+	case page.JSON:
+		return "application/problem+json", fmt.Appendf(nil, `{"status":%d,"title":%q,"detail":%q,"instance":"urn:request:%s"}`+"\n", status, v.Title, advice[status], v.RequestID)
+	}
+	return form.ContentType(), fmt.Appendf(nil, "%d %s\n%s\nrequest %s\n", status, v.Title, advice[status], v.RequestID)
 }
 
-const page = `<!doctype html>
+const htmlPage = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>%d %s</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em;color:#222;background:#fff}
 small{color:#666}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}small{color:#999}}</style></head>

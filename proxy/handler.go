@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/platformd/platformd/proxy/page"
 )
 
 // ServeHTTP answers one request.
@@ -15,6 +17,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Field by field: a literal would lie on the stack first, which HTTP/2 grows anew for each request.
 	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
+	x.conn.quiet.begin()
 	if r.TLS == nil {
 		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
 	}
@@ -51,6 +54,7 @@ func (s *Server) finish(x *exchange) {
 	if x.hijacked {
 		s.tunnels.Add(-1)
 	}
+	x.conn.quiet.end()
 	s.limits.Done(&x.pass)
 	s.inspect.Add(-x.holds)
 	s.record(x)
@@ -175,7 +179,7 @@ func (x *exchange) admit() (int, string) {
 		return http.StatusForbidden, "country"
 	case rt.Maintenance && !rt.insiders.has(x.client):
 		x.Header().Set("Retry-After", "300")
-		return http.StatusServiceUnavailable, "maintenance"
+		return http.StatusServiceUnavailable, page.Maintenance
 	case rt.methods != nil && !rt.methods[r.Method]:
 		x.Header().Set("Allow", strings.Join(rt.Methods, ", "))
 		return http.StatusMethodNotAllowed, "method"

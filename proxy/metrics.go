@@ -7,6 +7,7 @@ import (
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/metrics"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // Metrics is where counts can be read, in the text format of Prometheus. Without a path nothing is counted.
@@ -86,10 +87,10 @@ func (x *exchange) measure(took time.Duration) {
 func (s *Server) samples() []metrics.Sample {
 	st, c := s.Statistics(), &s.counters
 	one := func(name, help string, v int64) metrics.Sample {
-		return metrics.Sample{Name: name, Help: help, Value: float64(v)}
+		return metrics.Sample{Name: "proxy_" + name, Help: help, Value: float64(v)}
 	}
 	by := func(name, help, label, key string, v float64) metrics.Sample {
-		return metrics.Sample{Name: name, Help: help, Label: label, Key: key, Value: v}
+		return metrics.Sample{Name: "proxy_" + name, Help: help, Labels: []metrics.Label{{Name: label, Value: key}}, Value: v}
 	}
 	out := []metrics.Sample{
 		one("connections_turned_away_total", "Connections closed at once, because there were too many.", c.turnedAway.Load()),
@@ -120,12 +121,39 @@ func (s *Server) samples() []metrics.Sample {
 			by("cache_disk_bytes", "What is held on disk.", "store", name, float64(k.DiskBytes)))
 	}
 	out = append(out, s.streamSamples()...)
+	out = append(out, metrics.Process("proxy_")...)
+	out = append(out, upstreamSamples(s.Upstreams())...)
+	if s.cfg.Host != nil {
+		out = append(out, s.cfg.Host()...)
+	}
 	if s.cfg.Dropped != nil {
 		out = append(out, one("log_records_dropped_total", "Records of the access log that were lost.", s.cfg.Dropped()))
 	}
 	if e, ok := s.cfg.Certificates.(Expiring); ok {
 		for name, at := range e.Expiry() {
 			out = append(out, by("certificate_days_left", "Days until a certificate that is in use expires.", "name", name, time.Until(at).Hours()/24))
+		}
+	}
+	return out
+}
+
+// upstreamSamples are the servers of groups.
+func upstreamSamples(all []upstream.Status) []metrics.Sample {
+	var out []metrics.Sample
+	for _, u := range all {
+		of := []metrics.Label{{Name: "upstream", Value: u.Group}, {Name: "server", Value: u.URL}}
+		up := 0.0
+		if u.Healthy && !u.Open {
+			up = 1
+		}
+		for _, x := range []metrics.Sample{
+			{Name: "up", Help: "Whether a server of a group is well: 1, or 0 where it is down or set aside.", Value: up},
+			{Name: "requests", Help: "Requests that a server of a group has now.", Value: float64(u.InFlight)},
+			{Name: "requests_total", Help: "Requests that a server of a group got.", Value: float64(u.Requests)},
+			{Name: "failures_total", Help: "Those of them that failed.", Value: float64(u.Failures)},
+		} {
+			x.Name, x.Labels = "proxy_upstream_"+x.Name, of
+			out = append(out, x)
 		}
 	}
 	return out

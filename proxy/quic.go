@@ -43,7 +43,6 @@ func (s *Server) ListenQUIC(pc net.PacketConn) (serve func() error, err error) {
 		Handler:        s,
 		TLSConfig:      http3.ConfigureTLSConfig(s.quicTLS()),
 		MaxHeaderBytes: maxHead,
-		IdleTimeout:    defaultIdle,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			if h, ok := c.Context().Value(handshakeKey{}).(*handshake); ok {
 				h.end()
@@ -57,7 +56,7 @@ func (s *Server) ListenQUIC(pc net.PacketConn) (serve func() error, err error) {
 				return &state
 			}
 			peer := addressOf(c.RemoteAddr())
-			return withConn(ctx, &conn{server: s, fresh: fresh, peer: peer.Addr(), peerPort: peer.Port(), port: port, local: addressOf(c.LocalAddr()), state: &state, quic: true, shaken: c.HandshakeComplete()})
+			return withConn(ctx, &conn{server: s, quiet: s.quietly(c), fresh: fresh, peer: peer.Addr(), peerPort: peer.Port(), port: port, local: addressOf(c.LocalAddr()), state: &state, quic: true, shaken: c.HandshakeComplete()})
 		},
 	}
 	t := &quic.Transport{Conn: pc, ConnContext: s.quic.begin}
@@ -122,7 +121,7 @@ func (q *quicServer) shaken(ctx context.Context) {
 // quicConfig is QUIC for the next client.
 func (s *Server) quicConfig() *quic.Config {
 	return &quic.Config{
-		MaxIncomingStreams: 250, MaxIdleTimeout: defaultIdle,
+		MaxIncomingStreams: 250, MaxIdleTimeout: s.idle(),
 		InitialStreamReceiveWindow: 256 << 10, InitialConnectionReceiveWindow: 512 << 10, MaxConnectionReceiveWindow: 4 << 20,
 		Allow0RTT: s.table.Load().cfg.EarlyData,
 		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {

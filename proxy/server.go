@@ -51,6 +51,8 @@ type Options struct {
 	Countries CountryOf
 	// WAF may be nil: then no route can have it.
 	WAF waf.Loader
+	// Host are counts of others that are shown with ours, at each scrape; it may be nil.
+	Host func() []metrics.Sample
 	// Dropped is how many records of the Reporter were lost; it may be nil.
 	Dropped func() int64
 	Log     *slog.Logger
@@ -151,7 +153,7 @@ func (s *Server) Configure(c Config) error {
 	if c.MaxConnections == 0 {
 		s.limit.Store(defaultConnections)
 	}
-	if err := t.load(s.cfg.WAF); err != nil {
+	if err := errors.Join(t.load(s.cfg.WAF), t.loadPages(s.cfg.Roots)); err != nil {
 		return err
 	}
 	t.limit(s.limits)
@@ -176,7 +178,7 @@ func (s *Server) Test(c Config) error {
 	if err := t.streamTo(p); err != nil {
 		return err
 	}
-	return t.load(s.cfg.WAF)
+	return errors.Join(t.load(s.cfg.WAF), t.loadPages(s.cfg.Roots))
 }
 
 // Serve takes connections from a listener until that is closed, over TLS or without. It returns nil when the server drains.

@@ -201,7 +201,7 @@ func (s *Server) streamSamples() []metrics.Sample {
 			{"stream_received_bytes_total", "Bytes from clients of a stream.", st.Received},
 			{"stream_sent_bytes_total", "Bytes to clients of a stream.", st.Sent},
 		} {
-			out = append(out, metrics.Sample{Name: c.name, Help: c.help, Label: "stream", Key: st.Stream, Value: float64(c.v)})
+			out = append(out, metrics.Sample{Name: "proxy_" + c.name, Help: c.help, Labels: []metrics.Label{{Name: "stream", Value: st.Stream}}, Value: float64(c.v)})
 		}
 	}
 	return out

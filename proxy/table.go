@@ -11,6 +11,7 @@ import (
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/metrics"
+	"github.com/platformd/platformd/proxy/page"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -48,6 +49,7 @@ type Table struct {
 	exempt  prefixList
 	readers prefixList // of metrics
 	limits  *limits.Rules
+	pages   *page.Set
 	counts  *metrics.Route // of requests without a route; nil where nothing is counted
 	asks    bool           // a host asks clients for certificates
 	cfg     Config
@@ -75,6 +77,7 @@ type route struct {
 	limits   *limits.Rules
 	counts   *metrics.Route
 	waf      waf.Engine
+	pages    *page.Set
 	maxBody  int64
 	security securityHeaders
 	setReq   []headerValue

@@ -15,6 +15,7 @@ import (
 
 	"github.com/platformd/platformd/proxy/field"
 	"github.com/platformd/platformd/proxy/header"
+	"github.com/platformd/platformd/proxy/page"
 	"github.com/platformd/platformd/proxy/static"
 	"github.com/platformd/platformd/proxy/upstream"
 )
@@ -44,6 +45,7 @@ func (c *Config) Validate() error {
 	}
 	c.validateStreams(&e)
 	c.validateStores(&e)
+	e.Join("pages", c.Pages.Validate())
 	c.validateClients(&e)
 	prefixes(&e, "trusted_proxies", c.Trusted)
 	if c.ProxyProtocol && len(c.Trusted) == 0 {
@@ -140,6 +142,15 @@ func (r *Route) Validate() error {
 	}
 	if r.WAF != nil {
 		e.Join("waf", r.WAF.Validate())
+	}
+	e.Join("pages", r.Pages.Validate())
+	for i, s := range r.Intercept {
+		if !page.IsStatus(s) {
+			e.Add(field.Index("intercept", i), "%q must be a status from 400 to 599, 4xx or 5xx", s)
+		}
+	}
+	if kind, _ := r.kind(); len(r.Intercept) > 0 && kind != backendURL && kind != backendGroup {
+		e.Add("intercept", "is for answers of back ends, and what %q answers is the proxy's own", r.Backend)
 	}
 	prefixes(&e, "maintenance_allow", r.MaintenanceAllow)
 	if r.MaxBody < 0 {

@@ -21,6 +21,12 @@ func (t *Table) limit(l *limits.Limiter) {
 	l.Keep(func(name string) bool { return wanted[name] })
 }
 
+// Limits gives a part of what is known of clients, for a server that takes this one's place; the first part begins at 0.
+func (s *Server) Limits(from int) limits.Snapshot { return s.limits.Snapshot(from) }
+
+// TakeLimits adds what another server knew of clients.
+func (s *Server) TakeLimits(part limits.Snapshot) error { return s.limits.Take(part) }
+
 // within holds a request to the limits, and reports whether it may go on.
 func (s *Server) within(x *exchange) bool {
 	var rules *limits.Rules

@@ -71,7 +71,7 @@ Exit codes are listed by: platformctl help exit-codes`,
 		newBlockedCommand(a), newAllowedCommand(a))
 	grouped(c, "change", newPortsCommand(a), newBlockCommand(a), newUnblockCommand(a), newAllowCommand(a), newUnallowCommand(a),
 		newFeedsCommand(a), newGeoCommand(a), newLimitsCommand(a), newBansCommand(a), newFirewallCommand(a),
-		newAppCommand(a), newRouteCommand(a), newStreamCommand(a), newProxyCommand(a), newCertsCommand(a), newDNSCommand(a), newSettingsCommand(a), newConfirmCommand(a))
+		newAppCommand(a), newRouteCommand(a), newStreamCommand(a), newUpstreamCommand(a), newPageCommand(a), newProxyCommand(a), newCertsCommand(a), newDNSCommand(a), newSettingsCommand(a), newConfirmCommand(a))
 	grouped(c, "history", newHistoryCommand(a), newDiffCommand(a), newRollbackCommand(a), newExportCommand(a), newPlanCommand(a),
 		newApplyCommand(a), newActivityCommand(a))
 	grouped(c, "more", newVersionCommand(a), newDocsCommand())

@@ -92,6 +92,14 @@ func (a *app) runProxyStatus(ctx context.Context) error {
 		for _, x := range s.Streams {
 			a.printf("stream       %s: %d open of %d, refused %d, failed %d, %d B in, %d B out\n", printable(x.Stream), x.Open, x.Total, x.Refused, x.Failed, x.Received, x.Sent)
 		}
+		if n := len(s.Upstreams); n > 0 {
+			a.printf("back ends    %s well\n", wellOf(s.Upstreams))
+		}
+		for _, u := range s.Upstreams {
+			if state := serverState(u); state != "well" {
+				a.printf("             %s\n", a.paint(yellow, printable(fmt.Sprintf("%s: %s %s %s", u.Group, u.URL, state, u.Reason))))
+			}
+		}
 		for _, w := range s.Weak {
 			a.printf("%s\n", a.paint(yellow, "the worker "+printable(w)))
 		}

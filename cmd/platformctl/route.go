@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/proxy"
 )
 
@@ -72,6 +73,17 @@ func (a *app) routes(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
+// completeBackends completes the second word of route add: groups have names, everything else is known to who types it.
+func (a *app) completeBackends(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.complete(0, func(ctx context.Context) ([]string, error) {
+		all, err := a.client().Upstreams(ctx)
+		return names(all, func(u wire.Upstream) string { return "upstream:" + u.Name }), err
+	})(cmd, args, typed)
+}
+
 type routeAddOptions struct {
 	changeOptions
 	route   proxy.Route
@@ -88,7 +100,7 @@ func newRouteAddCommand(a *app) *cobra.Command {
   platformctl route add www.example.org file:///srv/www
   platformctl route add example.org 'redirect:https://www.example.org$request_uri'
   platformctl route add admin.example.org https://10.0.0.7 --sni admin.internal --allow 10.0.0.0/8`,
-		Args: exactly(2, "route add app.example.org http://127.0.0.1:8080"),
+		Args: exactly(2, "route add app.example.org http://127.0.0.1:8080"), ValidArgsFunction: a.completeBackends,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := o.route
 			host, path, slash := strings.Cut(args[0], "/")

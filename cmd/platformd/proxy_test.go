@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/certs/pebbletest"
+	"github.com/platformd/platformd/internal/nstest"
 	"github.com/platformd/platformd/proxy"
 )
 
@@ -136,4 +138,57 @@ func insecure(c *http.Client) http.RoundTripper {
 	tr := c.Transport.(*http.Transport)
 	tr.TLSClientConfig.InsecureSkipVerify = true
 	return tr
+}
+
+// An app reaches the host's public address on 443 from its own network, by IPv4 and IPv6: the proxy answers it as anybody else,
+// and knows it by its own address. Where the port is closed to others, it is to the app too.
+func TestAppReachesThePublicAddress(t *testing.T) {
+	onMachine(t, "", func(m *machine) {
+		backend := m.withProxy()
+		m.must(m.client.AddRoute(m.ctx, wire.Options{}, proxy.Route{Host: "app.test", Backend: backend}, false))
+		ask := func(from nstest.From, at netip.AddrPort) (string, error) {
+			raw, err := from.Stream(at, 5*time.Second)
+			if err != nil {
+				return "", err
+			}
+			defer raw.Close()
+			if err := raw.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				return "", err
+			}
+			c := tls.Client(raw, &tls.Config{ServerName: "app.test", InsecureSkipVerify: true})
+			fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				return "", err
+			}
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			return string(b), err
+		}
+		for i, own := range m.Container.Addrs() {
+			got, err := ask(m.Container.From(netip.Addr{}), m.host(i, 443))
+			if err != nil || got != "hello "+own.String() {
+				m.Errorf("the app to %v: got %q, %v", m.host(i, 443), got, err)
+			}
+			if got, err := ask(m.Container.From(netip.Addr{}), netip.AddrPortFrom(m.Host2[i], 443)); err != nil || got != "hello "+own.String() {
+				m.Errorf("the app to %v: got %q, %v", m.Host2[i], got, err)
+			}
+		}
+		ports, err := m.client.Ports(m.ctx)
+		if err != nil {
+			m.Fatal(err)
+		}
+		for _, p := range ports {
+			if strings.Contains(fmt.Sprint(p.Ports), "443") {
+				m.must(m.client.ClosePorts(m.ctx, wire.Options{}, p.Name))
+			}
+		}
+		for i := range m.Host1 {
+			for _, n := range []*nstest.NS{m.Container, m.Client1} {
+				if got := n.From(netip.Addr{}).Dial(m.T, "tcp", m.host(i, 443)); got != nstest.Filtered {
+					m.Errorf("%s to a closed %v: got %s", n.Name, m.host(i, 443), got)
+				}
+			}
+		}
+	})
 }

@@ -28,6 +28,7 @@ var version = "dev"
 type options struct {
 	dataDir, socket, config, driver, authLog, http, https, dockerHost string
 	roots                                                             []string
+	patience                                                          time.Duration
 	verbose                                                           bool
 }
 
@@ -57,6 +58,7 @@ It runs in the foreground. Stopping or killing it leaves the rules in force; "pl
 	f.StringVar(&o.https, "https", "", "address for HTTPS and HTTP/3, such as :443; without it nothing listens")
 	f.StringSliceVar(&o.roots, "file-root", []string{"/srv", "/var/www"}, "folder below which the proxy may serve files; may be given several times")
 	f.StringVar(&o.dockerHost, "docker-host", os.Getenv("DOCKER_HOST"), "container engine for apps, as a unix socket (default $DOCKER_HOST, else unix:///var/run/docker.sock)")
+	f.DurationVar(&o.patience, "proxy-patience", time.Minute, "how long the proxy's worker may not answer before another takes its place")
 	f.BoolVar(&o.verbose, "verbose", false, "log more")
 	c.AddCommand(newRestoreCommand(&o), newGuardCommand(&o), newWorkerCommand())
 	return c
@@ -84,7 +86,7 @@ func run(ctx context.Context, o options) error {
 	d, err := daemon.New(ctx, daemon.Config{
 		DataDir: dir, Socket: o.socket, Driver: o.driver, Drivers: drivers(), Version: version, Log: log, Now: time.Now,
 		First: first, StartGuard: startGuard, AuthLog: o.authLog, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"),
-		HTTP: o.http, HTTPS: o.https, FileRoots: o.roots, DockerHost: o.dockerHost,
+		HTTP: o.http, HTTPS: o.https, Patience: o.patience, FileRoots: o.roots, DockerHost: o.dockerHost,
 	})
 	if err != nil {
 		return err

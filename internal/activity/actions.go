@@ -33,6 +33,11 @@ const (
 	RouteRemoved        Action = "route-removed"
 	StreamAdded         Action = "stream-added"
 	StreamRemoved       Action = "stream-removed"
+	UpstreamAdded       Action = "upstream-added"
+	UpstreamChanged     Action = "upstream-changed"
+	UpstreamRemoved     Action = "upstream-removed"
+	WorkerReplaced      Action = "worker-replaced"
+	PageChanged         Action = "page-changed"
 	CachePurged         Action = "cache-purged"
 	CertificateIssued   Action = "certificate-issued"
 	CertificateFailed   Action = "certificate-failed"
@@ -108,6 +113,11 @@ func Actions() []ActionInfo {
 		{RouteRemoved, "A route of the proxy was removed."},
 		{StreamAdded, "A stream of the proxy was added, replaced, or given other names."},
 		{StreamRemoved, "A stream of the proxy was removed."},
+		{UpstreamAdded, "A group of back ends was added or replaced."},
+		{UpstreamChanged, "A group of back ends, or a server of it, was changed."},
+		{UpstreamRemoved, "A group of back ends was removed."},
+		{WorkerReplaced, "A worker that did not answer any more was killed, and another took its place."},
+		{PageChanged, "An error page or the maintenance page of the proxy was set or removed."},
 		{CachePurged, "Answers that the proxy had stored were dropped."},
 		{LimitChanged, "A limit class was changed."},
 		{BanAdded, "An address was banned for what it did."},

@@ -10,6 +10,7 @@ import (
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/state"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // Caller is who makes a request.
@@ -70,6 +71,8 @@ type Host interface {
 	ProxyLog(ctx context.Context, f wire.AccessFilter, limit int) ([]wire.Access, error)
 	FollowProxyLog(ctx context.Context, f wire.AccessFilter, after uint64, send func(wire.Access) error) error
 	ProxyTop(ctx context.Context) (wire.ProxyTop, error)
+	// Upstreams says how the servers of a group of back ends are now, of all groups for "". Without a worker nobody knows.
+	Upstreams(ctx context.Context, group string) ([]upstream.Status, error)
 	// PurgeProxy drops stored answers by address, glob or "tag:NAME"; nothing named is all. It says how many.
 	PurgeProxy(ctx context.Context, by Caller, what string) (int, error)
 	// TestProxy says what is wrong with a configuration that is valid in itself.

@@ -57,6 +57,8 @@ func (s *server) proxyRoutes() {
 		n, err := s.host.PurgeProxy(ctx, callerOf(ctx), in.Body.What)
 		return wire.PurgeResult{Dropped: n}, err
 	})
+	s.pageRoutes()
+	s.upstreamRoutes()
 	large := func(op *huma.Operation) { op.MaxBodyBytes = maxDocument }
 	route(s, http.MethodPost, "/proxy/test", "test-proxy", "Everything that is wrong with a configuration of the proxy", func(ctx context.Context, in *proxyTestInput) (wire.ProxyTest, error) {
 		var c proxy.Config

@@ -84,6 +84,7 @@ func (b *banBook) behind(a netip.Addr) []string {
 
 // strike counts one misbehaviour.
 func (d *Daemon) strike(ctx context.Context, s bans.Strike) error {
+	d.tallies.add("strike", s.Reason, max(s.Weight, 1))
 	x, banned, err := d.bans.Add(ctx, s)
 	if err != nil || !banned {
 		return err

@@ -66,6 +66,8 @@ type Config struct {
 	// HTTP and HTTPS are the addresses that the proxy listens on, as "host:port"; empty ones are not listened on. HTTP/3 has
 	// the address of HTTPS.
 	HTTP, HTTPS string
+	// Patience is how long a worker of the proxy may not answer before another takes its place; 0 is a minute.
+	Patience time.Duration
 	// FileRoots are the folders below which the proxy may serve files.
 	FileRoots []string
 	// DockerHost is the container engine, as DOCKER_HOST; empty is that of Docker.
@@ -95,6 +97,8 @@ type Daemon struct {
 	edge     *edge
 	apps     *appBook
 	access   *accesslog.Log
+	counts   *counts
+	tallies  tallies
 
 	changes   sync.Mutex // one change at a time
 	guardWake chan struct{}
@@ -122,6 +126,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d.filter = &packetFilter{drivers: cfg.Drivers, desired: d.compile, now: cfg.Now, cut: conntrack.Cut}
 	d.loop = reconcile.New(reconcile.Config{Subsystem: d.filter, Every: time.Minute, Settle: 100 * time.Millisecond, Report: d.report, After: d.saveLastGood, Now: cfg.Now})
+	d.counts = &counts{d: d}
 	if err := d.openEdge(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

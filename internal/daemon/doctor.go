@@ -114,7 +114,7 @@ func (d *Daemon) examineStores(ctx context.Context) []doctor.Finding {
 	if st, err := os.Stat(filepath.Join(d.cfg.DataDir, "activity.db")); err == nil {
 		written = append(written, st.ModTime())
 	}
-	return []doctor.Finding{doctor.Disk(d.cfg.DataDir, free, total), doctor.Clock(d.now(), written...), doctor.Activity(d.activity.Verify(ctx))}
+	return []doctor.Finding{doctor.Disk(d.cfg.DataDir, free, total), doctor.Clock(d.now(), written...), doctor.Activity(d.verifyActivity(ctx))}
 }
 
 // listeners are the sockets of this network namespace that wait for others.

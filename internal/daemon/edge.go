@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall/ranges"
+	"github.com/platformd/platformd/internal/activity"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/internal/host"
 	"github.com/platformd/platformd/internal/worker"
@@ -28,6 +29,7 @@ type edge struct {
 	current     func() proxy.Config
 	lands       func() ranges.Info
 	health      *health.Registry
+	replaced    func(message string) // writes into the activity log
 
 	wake   chan struct{}
 	begun  chan struct{} // closed when a worker was started, or could not be, for the first time
@@ -46,7 +48,9 @@ type edge struct {
 	tried      *proxy.Config // what the worker was last asked to serve
 	said       error         // what it answered
 	challenges worker.Challenges
-	changed    chan struct{} // closed and made anew when the worker has answered
+	left       []*worker.WebProcess // that cannot be talked to any more, and may still run
+	mourned    time.Time            // when the last was killed
+	changed    chan struct{}        // closed and made anew when the worker has answered
 }
 
 // Drain times: what a worker that is replaced, or told to end, may take.
@@ -62,6 +66,7 @@ func (e *edge) enabled() bool { return e.http != "" || e.https != "" || len(e.cu
 // run keeps the worker until ctx ends. The worker goes on after that.
 func (e *edge) run(ctx context.Context) error {
 	e.adopt(ctx)
+	go e.beat(ctx)
 	pause := time.Duration(0)
 	var begin sync.Once
 	for {
@@ -95,6 +100,7 @@ func (e *edge) run(ctx context.Context) error {
 			err = e.apply(ctx)
 		}
 		if err == nil {
+			e.bury()
 			err = errors.Join(missing, taken)
 		}
 		var gone <-chan struct{}
@@ -154,7 +160,9 @@ func (e *edge) adopt(ctx context.Context) {
 					if err := e.share(ctx, e.worker(), time.Now()); err != nil {
 						e.cfg.Log.Warn("give the proxy worker its keys", "error", err)
 					}
+					e.handLimits(ctx, p)
 					_ = e.apply(ctx)
+					e.handLimits(ctx, p) // what it counted until the next one served
 				}
 			}
 		}
@@ -195,7 +203,9 @@ func (e *edge) rest(ctx context.Context) {
 	if err := p.Drain(ctx, edgeDrain); err != nil {
 		e.cfg.Log.Warn("drain the proxy worker", "error", err)
 	}
-	e.lost()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.process = nil
 }
 
 // apply tells the worker what to serve. A configuration that it refuses is a condition, and no reason to tell it again.
@@ -270,6 +280,7 @@ func (e *edge) worker() *worker.WebProcess {
 func (e *edge) lost() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.left = append(e.left, e.process)
 	e.process = nil
 }
 
@@ -282,7 +293,7 @@ func (d *Daemon) openEdge() error {
 	dir := edgeDir(d.cfg.DataDir)
 	// The worker enters its own folder through a parent that lets anybody pass and nobody look.
 	web := worker.WebConfig{UID: uid, GID: gid, RunDir: filepath.Join(dir, "run"), WorkDir: filepath.Join(dir, "work"), Roots: d.cfg.FileRoots, Version: d.cfg.Version,
-		Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append, Strike: d.webStrike,
+		Patience: cmp.Or(d.cfg.Patience, time.Minute), Hung: func() { d.edge.mourn() }, Args: []string{"platformd", "worker"}, Log: d.log, Certificate: d.certificate, Logs: d.access.Append, Strike: d.webStrike, Counts: d.counts.samples,
 		Seccomp: func() string { s, _ := d.store.Current(); return cmp.Or(s.Proxy.Seccomp, "filter") }}
 	if (d.cfg.HTTP != "" || d.cfg.HTTPS != "") && d.cfg.HTTP == d.cfg.HTTPS {
 		return fmt.Errorf("--http and --https are both %s; give each its own", d.cfg.HTTP)
@@ -291,6 +302,9 @@ func (d *Daemon) openEdge() error {
 		s, _ := d.store.Current()
 		return host.Proxy(&s)
 	}, d.countryData)
+	d.edge.replaced = func(message string) {
+		d.record(context.Background(), activity.Record{Actor: "platformd", Source: "local", Action: activity.WorkerReplaced, Object: "proxy", Outcome: activity.OK, Message: message})
+	}
 	return nil
 }
 

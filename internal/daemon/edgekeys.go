@@ -61,3 +61,15 @@ func (e *edge) rotate(now time.Time) bool {
 	e.keys, e.keysAt = next, now
 	return true
 }
+
+// handLimits gives the worker what the one before it knows of clients, so that nobody has a fresh allowance. A worker that cannot
+// say it, as one of an older version, is no reason to wait.
+func (e *edge) handLimits(ctx context.Context, from *worker.WebProcess) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if to := e.worker(); to != nil {
+		if err := from.HandLimits(ctx, to); err != nil {
+			e.cfg.Log.Warn("limits begin anew in the next proxy worker", "error", err)
+		}
+	}
+}

@@ -31,5 +31,5 @@ func (d *Daemon) FollowActivity(ctx context.Context, f activity.Filter, send fun
 
 // VerifyActivity implements api.Host.
 func (d *Daemon) VerifyActivity(ctx context.Context) (activity.Report, error) {
-	return d.activity.Verify(ctx)
+	return d.verifyActivity(ctx)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // Proxy implements api.Host.
@@ -28,11 +29,27 @@ func (d *Daemon) Proxy(ctx context.Context) (wire.ProxyStatus, error) {
 	if err != nil {
 		return out, nil // it is gone, or about to be: then it serves nothing
 	}
-	out.Serving, out.Connections, out.Dropped, out.Weak, out.Stats = st.Serving, st.Connections, st.Dropped, st.Weak, st.Stats
+	out.Serving, out.Connections, out.Dropped, out.DroppedStrikes, out.Weak, out.Stats = st.Serving, st.Connections, st.Dropped, st.DroppedStrikes, st.Weak, st.Stats
 	for _, x := range st.Streams { // of a worker, which may say anything
 		if _, there := s.Proxy.Stream(x.Stream); there && len(out.Streams) < len(s.Proxy.Streams) {
 			out.Streams = append(out.Streams, x)
 		}
+	}
+	out.Upstreams, _ = p.Upstreams(ctx, "") // the same
+	return out, nil
+}
+
+// Upstreams implements api.Host.
+func (d *Daemon) Upstreams(ctx context.Context, group string) ([]upstream.Status, error) {
+	p := d.edge.worker()
+	if p == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := p.Upstreams(ctx, group)
+	if err != nil {
+		d.log.Warn("ask the proxy for its back ends", "error", err) // the document is worth something without it
 	}
 	return out, nil
 }

@@ -24,6 +24,7 @@ func (d *Daemon) record(ctx context.Context, r activity.Record) {
 		return
 	}
 	d.health.Clear("activity-log")
+	d.tallies.add("event", string(r.Action), 1)
 }
 
 // report turns the outcome of a pass into conditions and records.

@@ -16,7 +16,7 @@ const (
 	callsOften = `read write futex epoll_pwait epoll_ctl nanosleep accept4 close recvmsg sendmsg recvmmsg sendmmsg setsockopt getsockopt clock_gettime
 		sched_yield epoll_wait epoll_pwait2 recvfrom sendto connect shutdown getsockname getpeername getrandom madvise mmap munmap`
 	callsRuntime = `rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall tgkill gettid getpid getppid getuid geteuid getgid getegid
-		clone clone3 set_robust_list rseq exit exit_group sched_getaffinity mprotect mremap mincore brk arch_prctl set_tid_address membarrier prctl
+		clone clone3 set_robust_list rseq exit exit_group sched_getaffinity mprotect mremap brk arch_prctl set_tid_address membarrier prctl
 		prlimit64 getrlimit uname sysinfo clock_nanosleep clock_getres gettimeofday time eventfd2 epoll_create1 epoll_create pipe2 dup dup3 fcntl listen
 		timer_create timer_settime timer_delete setitimer futex_waitv`
 	callsFiles = `openat openat2 fstat newfstatat statx lstat stat lseek pread64 pwrite64 preadv pwritev readv writev sendfile splice copy_file_range

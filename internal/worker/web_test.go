@@ -272,11 +272,15 @@ func TestWebTakesOverUnderLoad(t *testing.T) {
 	s.takeOver(func() *WebProcess { return s.start(b.URL, loopback) }, clients, 2000)
 }
 
+// manyRequests is what a take-over is held to with PLATFORMD_LONG in the environment, as "make test-long" sets it.
+const manyRequests = 100_000
+
 // loopback is exempt from limits where clients send as fast as they can.
 const loopback = "127.0.0.0/8"
 
 // takeOver has workers take over from each other while clients go on: three times in order, of which no request may fail, and
-// once from a worker that is killed, of which only those under way may. step is how many requests lie between.
+// once from a worker that is killed, of which only those under way may. step is how many requests lie between; where there is
+// time for it, they are manyRequests in all, and nine take-overs.
 func (s *webSite) takeOver(start func() *WebProcess, clients []func() error, step int64) {
 	s.Helper()
 	old := start()
@@ -298,10 +302,17 @@ func (s *webSite) takeOver(start func() *WebProcess, clients []func() error, ste
 		})
 	}
 	wait := func() {
-		to := done.Load() + step
-		s.until("the load has gone on", func() bool { return done.Load() >= to })
+		for end := done.Load() + step; done.Load() < end; {
+			to := min(end, done.Load()+1000)
+			s.until("the load has gone on", func() bool { return done.Load() >= to })
+		}
 	}
-	for range 3 {
+	times := 3
+	if os.Getenv("PLATFORMD_LONG") != "" {
+		times = 9
+		step = manyRequests / int64(times+1)
+	}
+	for range times {
 		wait()
 		next := start()
 		if err := old.Drain(s.Context(), WebDrain{Idle: 10 * time.Second, Grace: time.Minute}); err != nil {
@@ -314,6 +325,7 @@ func (s *webSite) takeOver(start func() *WebProcess, clients []func() error, ste
 	if n := failed.Load(); n > 0 {
 		s.Errorf("%d of %d requests failed in clean take-overs, the first with: %v", n, done.Load(), *firstErr.Load())
 	}
+	s.Logf("%d take-overs, %d requests, %d failed", times, done.Load(), failed.Load())
 	failed.Store(0)
 	pid, err := strconv.Atoi(s.pid())
 	if err == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/platformd/platformd/internal/worker/link"
 	"github.com/platformd/platformd/proxy"
 	"github.com/platformd/platformd/proxy/handover"
+	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/waf/coraza"
 )
 
@@ -113,7 +114,7 @@ func (w *web) run() error {
 		sweepForms(time.Now().Add(-time.Hour))
 	}
 	w.server, err = proxy.NewServer(proxy.Options{Certificates: w.certs, Reporter: w.access, Dropped: w.access.dropped.Load, Log: w.log, Roots: w.args.Roots, Work: work,
-		Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
+		Host: w.hostCounts, Strikes: w.struck, Countries: &w.lands, WAF: coraza.New(formsDir), Handover: relay})
 	if err != nil {
 		return err
 	}
@@ -253,6 +254,12 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 			return nil, err
 		}
 		return w.server.Purge(what)
+	case webUpstreams:
+		var group string
+		if err := json.Unmarshal(params, &group); err != nil {
+			return nil, err
+		}
+		return statusesOf(w.server.Upstreams(), group), nil
 	case webKeys:
 		var k proxy.Keys
 		if err := json.Unmarshal(params, &k); err != nil {
@@ -269,6 +276,22 @@ func (w *web) handle(ctx context.Context, method string, params json.RawMessage)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.keys, nil
+	case webLimits:
+		var from int
+		if err := json.Unmarshal(params, &from); err != nil {
+			return nil, err
+		}
+		return w.server.Limits(from), nil
+	case webTakeLimits:
+		var part limits.Snapshot
+		if err := json.Unmarshal(params, &part); err != nil {
+			return nil, err
+		}
+		return nil, w.server.TakeLimits(part)
+	case webPing:
+		w.mu.Lock() // which a worker that is stuck would hold
+		defer w.mu.Unlock()
+		return nil, nil
 	case webStatus:
 		return w.status(), nil
 	}

@@ -14,18 +14,23 @@ import (
 // what it says itself is hostile input.
 const (
 	// The daemon asks.
-	webConfigure  = "configure"  // a proxy.Config; answered when it is in force
-	webTest       = "test"       // a proxy.Config; nothing changes
-	webChallenges = "challenges" // Challenges, all there are
-	webRefresh    = "refresh"    // names whose certificates have changed
-	webDrain      = "drain"      // WebDrain; answered at once
-	webStatus     = "status"     // answered with WebStatus
-	webPurge      = "purge"      // what to drop from the caches; answered with how much it was
-	webKeys       = "keys"       // proxy.Keys
-	webOldKeys    = "old-keys"   // answered with the proxy.Keys that came last: a daemon keeps them in memory alone, and so does the next
+	webConfigure  = "configure"   // a proxy.Config; answered when it is in force
+	webTest       = "test"        // a proxy.Config; nothing changes
+	webChallenges = "challenges"  // Challenges, all there are
+	webRefresh    = "refresh"     // names whose certificates have changed
+	webPing       = "ping"        // answered at once
+	webDrain      = "drain"       // WebDrain; answered at once
+	webStatus     = "status"      // answered with WebStatus
+	webUpstreams  = "upstreams"   // the name of a group, "" for all; answered with []upstream.Status, at most maxStatuses
+	webPurge      = "purge"       // what to drop from the caches; answered with how much it was
+	webKeys       = "keys"        // proxy.Keys
+	webOldKeys    = "old-keys"    // answered with the proxy.Keys that came last: a daemon keeps them in memory alone, and so does the next
+	webLimits     = "limits"      // where a part begins; answered with limits.Snapshot
+	webTakeLimits = "take-limits" // limits.Snapshot of another worker
 	// The worker asks.
 	webCertificate = "certificate" // a name; answered with WebPair
 	webStrike      = "strike"      // a note: limits.Strike
+	webCounts      = "counts"      // answered with []metrics.Sample: what the host counts, for who scrapes the proxy
 )
 
 // Bounds of what passes over the link.

@@ -28,7 +28,7 @@ func Encoding(accept []string, offers []string) (coding string, must bool) {
 	}
 	for e := range Elements(accept) {
 		name, parameters, _ := strings.Cut(e, ";")
-		q, ok := weight(parameters)
+		q, ok := Weight(parameters)
 		if !ok {
 			continue
 		}
@@ -61,8 +61,8 @@ func Encoding(accept []string, offers []string) (coding string, must bool) {
 	return coding, coding != "" && (identity == 0 || identity == unset && star == 0)
 }
 
-// weight reads ";q=0.5" as thousandths; without one it is 1. ok is false for what is no weight.
-func weight(parameters string) (thousandths int, ok bool) {
+// Weight reads ";q=0.5" as thousandths; without one it is 1. ok is false for what is no weight.
+func Weight(parameters string) (thousandths int, ok bool) {
 	for parameters != "" {
 		var p string
 		p, parameters, _ = strings.Cut(parameters, ";")

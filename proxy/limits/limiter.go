@@ -93,16 +93,23 @@ func (l *Limiter) Rules(name string, c *Config) *Rules {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.state = l.routes[name]; r.state == nil {
-		l.last++
-		r.state = &state{id: l.last}
-		l.routes[name] = r.state
-	}
+	r.state = l.stateOf(name)
 	// A route whose login limit is off has none, whatever holds for the proxy.
 	if c.Login != nil && r.login == nil {
 		r.login = &paths{}
 	}
 	return r
+}
+
+// stateOf finds what is known under a name, or begins it. The Limiter is locked.
+func (l *Limiter) stateOf(name string) *state {
+	s := l.routes[name]
+	if s == nil {
+		l.last++
+		s = &state{id: l.last}
+		l.routes[name] = s
+	}
+	return s
 }
 
 // Keep forgets every name that is not wanted any more.

@@ -57,7 +57,7 @@ func New(more func() []Sample) *Set {
 		sent:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("response_bytes_total"), Help: "Bytes of response bodies."}, []string{"route"}),
 	}
 	s.registry.MustRegister(s.requests, s.took, s.received, s.sent, samples(more))
-	s.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{DisableCompression: true, MaxRequestsInFlight: 4})
+	s.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{DisableCompression: true, MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 	return s
 }
 

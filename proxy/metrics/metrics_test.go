@@ -19,7 +19,7 @@ func read(t *testing.T, s *Set) string {
 
 func TestCountsAreBoundedAndOutliveReloads(t *testing.T) {
 	s := New(func() []Sample {
-		return []Sample{{Name: "connections", Value: 3}, {Name: "cache_hits_total", Label: "store", Key: "default", Value: 7}}
+		return []Sample{{Name: "proxy_connections", Value: 3}, {Name: "proxy_cache_hits_total", Labels: []Label{{"store", "default"}}, Value: 7}}
 	})
 	r := s.Route("a.test/")
 	for _, method := range []string{"GET", "HEAD", "FIRST", "SECOND"} {

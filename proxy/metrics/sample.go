@@ -1,14 +1,25 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Sample is a number that is read when it is asked for.
 type Sample struct {
-	// Name goes without the prefix "platformd_proxy_"; one that ends in "_total" only ever grows.
-	Name, Help string
-	// Label is the name of the one label, "" for none, and Key its value.
-	Label, Key string
-	Value      float64
+	// Name goes without the prefix "platformd_"; one that ends in "_total" only ever grows.
+	Name string `json:"name"`
+	Help string `json:"help"`
+	// Labels are the same names, in the same order, in all samples of a name.
+	Labels []Label `json:"labels,omitempty"`
+	Value  float64 `json:"value"`
+}
+
+// Label says of what a sample is. Values come from the configuration, never from a client.
+type Label struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // samples collects what a function gives.
@@ -24,13 +35,13 @@ func (f samples) Collect(to chan<- prometheus.Metric) {
 	}
 	for _, s := range f() {
 		var labels, values []string
-		if s.Label != "" {
-			labels, values = []string{s.Label}, []string{s.Key}
+		for _, l := range s.Labels {
+			labels, values = append(labels, l.Name), append(values, strings.ToValidUTF8(l.Value, "?"))
 		}
 		kind := prometheus.GaugeValue
-		if len(s.Name) > 6 && s.Name[len(s.Name)-6:] == "_total" {
+		if strings.HasSuffix(s.Name, "_total") {
 			kind = prometheus.CounterValue
 		}
-		to <- prometheus.MustNewConstMetric(prometheus.NewDesc("platformd_proxy_"+s.Name, s.Help, labels, nil), kind, s.Value, values...)
+		to <- prometheus.MustNewConstMetric(prometheus.NewDesc("platformd_"+s.Name, s.Help, labels, nil), kind, s.Value, values...)
 	}
 }

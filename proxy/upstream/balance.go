@@ -13,6 +13,7 @@ type member struct {
 	*server
 	weight  int
 	backup  bool
+	drain   bool
 	key     uint64 // of ip_hash
 	current int    // of round_robin
 }
@@ -30,7 +31,7 @@ func (g *group) pick(client netip.Addr, tried []*member, now time.Time) (chosen 
 		able := g.scratch[:0]
 		busy := false
 		for _, m := range g.members {
-			if m.backup != backup || has(tried, m) {
+			if m.backup != backup || m.drain || has(tried, m) {
 				continue
 			}
 			s := m.standing(now, or(g.conf.SlowStart, 0))

@@ -51,6 +51,8 @@ type Server struct {
 	// ProxyProtocol tells the server who the client is, by a header of the PROXY protocol, "v1" or "v2". A connection is for one
 	// client then: each request has its own.
 	ProxyProtocol string `json:"proxy_protocol,omitempty"`
+	// Drain gives the server no new requests; those under way end as they would. It is still checked.
+	Drain bool `json:"drain,omitempty"`
 }
 
 // Health is how servers are asked whether they are well.
@@ -163,7 +165,7 @@ func (g *Group) validate(e *field.Errors, of purpose) {
 		e.Add("servers", "%d are too many; at most %d", n, MaxServers)
 	}
 	seen := map[string]int{}
-	primaries := 0
+	primaries, serving := 0, 0
 	for i := range g.Servers {
 		s, at := &g.Servers[i], field.Index("servers", i)
 		e.Join(at, s.validate(of))
@@ -174,6 +176,12 @@ func (g *Group) validate(e *field.Errors, of purpose) {
 		if !s.Backup {
 			primaries++
 		}
+		if !s.Drain {
+			serving++
+		}
+	}
+	if serving == 0 && len(g.Servers) > 0 {
+		e.Add("servers", "all drain; at least one must not, or nobody is served (maintenance of a route says so to clients)")
 	}
 	if primaries == 0 && len(g.Servers) > 0 {
 		e.Add("servers", "are all backups; at least one must not be")

@@ -95,7 +95,7 @@ func (p *Plan) Add(spec Spec) (*Handle, error) {
 			srv = &server{conf: c, url: u, link: l, healthy: true}
 		}
 		g.announces = g.announces || c.ProxyProtocol != ""
-		g.members = append(g.members, &member{server: srv, weight: orInt(c.Weight, 1), backup: c.Backup, key: hashOf(c.URL)})
+		g.members = append(g.members, &member{server: srv, weight: orInt(c.Weight, 1), backup: c.Backup, drain: c.Drain, key: hashOf(c.URL)})
 	}
 	g.scratch = make([]candidate, 0, len(g.members))
 	if spec.Single && len(g.members) == 1 {
@@ -210,6 +210,7 @@ func (h *Handle) Do(ctx context.Context, r *h1.Request, client netip.Addr) (*h1.
 type Status struct {
 	Group    string `json:"group"`
 	URL      string `json:"url"`
+	Drain    bool   `json:"drain,omitempty"`
 	Healthy  bool   `json:"healthy"`
 	Open     bool   `json:"open,omitempty"` // set aside for failures of real requests
 	InFlight int64  `json:"in_flight"`
@@ -229,7 +230,7 @@ func (s *Set) Status() []Status {
 		}
 		for _, m := range g.members {
 			m.mu.Lock()
-			out = append(out, Status{Group: name, URL: m.conf.URL, Healthy: m.healthy, Open: m.breaker.state != closed, InFlight: m.inFlight.Load(),
+			out = append(out, Status{Group: name, URL: m.conf.URL, Drain: m.drain, Healthy: m.healthy, Open: m.breaker.state != closed, InFlight: m.inFlight.Load(),
 				Requests: m.requests.Load(), Failures: m.failures.Load(), Reason: m.reason})
 			m.mu.Unlock()
 		}

@@ -21,7 +21,7 @@ func documentPage(root string) ([]byte, error) {
 	known, docs := types{}, map[string]string{}
 	values := map[string][]string{}
 	for _, dir := range []string{"internal/state", "firewall", "firewall/ranges", "ratelimit", "apps",
-		"proxy", "proxy/field", "proxy/static", "proxy/compress", "proxy/cache", "proxy/buffer", "proxy/limits", "proxy/waf", "proxy/upstream"} {
+		"proxy", "proxy/field", "proxy/static", "proxy/compress", "proxy/cache", "proxy/buffer", "proxy/limits", "proxy/waf", "proxy/upstream", "proxy/page"} {
 		if err := known.read(filepath.Join(root, dir), docs, values); err != nil {
 			return nil, err
 		}
@@ -186,6 +186,10 @@ func (w *documentWriter) named(name string) string {
 	t := w.types[name]
 	if t == nil {
 		return "?"
+	}
+	if m, ok := t.Type.(*ast.MapType); ok {
+		pkg, _, _ := strings.Cut(name, ".")
+		return w.typeName(pkg, m)
 	}
 	if _, ok := t.Type.(*ast.StructType); !ok {
 		return strings.Join(w.values[name], ", ")

@@ -11,6 +11,7 @@ import (
 	"github.com/platformd/platformd/internal/api/wire"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 func get[O any](ctx context.Context, c *Client, path string, q url.Values) (O, error) {
@@ -301,6 +302,46 @@ func accessFilter(f wire.AccessFilter) url.Values {
 		with(q, v[0], v[1])
 	}
 	return q
+}
+
+// Upstreams are the groups of back ends, each with how its servers are.
+func (c *Client) Upstreams(ctx context.Context) ([]wire.Upstream, error) {
+	return get[[]wire.Upstream](ctx, c, "/upstreams", nil)
+}
+
+// Upstream is one group of back ends.
+func (c *Client) Upstream(ctx context.Context, name string) (wire.Upstream, error) {
+	return get[wire.Upstream](ctx, c, "/upstreams/"+url.PathEscape(name), nil)
+}
+
+// AddUpstream adds a group; with replace it takes the place of one with that name.
+func (c *Client) AddUpstream(ctx context.Context, o wire.Options, g upstream.Group, replace bool) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodPut, "/upstreams", with(options(o), "replace", fmt.Sprint(replace)), g)
+}
+
+// EditUpstream changes a group.
+func (c *Client) EditUpstream(ctx context.Context, o wire.Options, name string, x upstream.Edit) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodPatch, "/upstreams/"+url.PathEscape(name), options(o), x)
+}
+
+// RemoveUpstreams removes groups.
+func (c *Client) RemoveUpstreams(ctx context.Context, o wire.Options, names ...string) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodDelete, "/upstreams", with(options(o), "name", names...), nil)
+}
+
+// Pages are error pages of one's own.
+func (c *Client) Pages(ctx context.Context) ([]wire.ProxyPage, error) {
+	return get[[]wire.ProxyPage](ctx, c, "/pages", nil)
+}
+
+// SetPage sets the forms of a page that p has.
+func (c *Client) SetPage(ctx context.Context, o wire.Options, p wire.ProxyPage) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodPut, "/pages", options(o), p)
+}
+
+// RemovePages removes pages of a route, or of all.
+func (c *Client) RemovePages(ctx context.Context, o wire.Options, route string, names ...string) (wire.ChangeResult, error) {
+	return change(ctx, c, http.MethodDelete, "/pages", with(with(options(o), "route", route), "name", names...), nil)
 }
 
 // PurgeProxy drops stored answers.

@@ -66,6 +66,17 @@ type ProxyRow struct {
 	P99      float64 `json:"p99_ms"`
 }
 
+// ProxyPage is an error page of one's own, or the maintenance page.
+type ProxyPage struct {
+	Route string `json:"route,omitempty" doc:"The key of the route that it is for; empty is all."`
+	Name  string `json:"name" doc:"A status such as 404, a class (4xx, 5xx), or maintenance."`
+	HTML  string `json:"html,omitempty" doc:"The content, or file:///PATH; when a page is set, a form that is left out stays as it is."`
+	JSON  string `json:"json,omitempty" doc:"The same as JSON."`
+	Text  string `json:"text,omitempty" doc:"The same as plain text."`
+	// Intercept is of a route alone.
+	Intercept bool `json:"intercept,omitempty" doc:"It also takes the place of what the back end answers with that status."`
+}
+
 // PurgeRequest says which stored answers are dropped.
 type PurgeRequest struct {
 	What string `json:"what,omitempty" doc:"An address, a glob of addresses with * in it, or tag:NAME; empty is everything." maxLength:"8192"`

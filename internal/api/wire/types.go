@@ -7,6 +7,7 @@ import (
 	"github.com/platformd/platformd/firewall"
 	"github.com/platformd/platformd/internal/health"
 	"github.com/platformd/platformd/proxy"
+	"github.com/platformd/platformd/proxy/upstream"
 )
 
 // DefaultSocket is where the API listens.
@@ -216,13 +217,24 @@ type ProxyStatus struct {
 	HTTP  string `json:"http,omitempty" doc:"Where plain HTTP is listened for."`
 	HTTPS string `json:"https,omitempty" doc:"Where HTTPS and HTTP/3 are listened for."`
 	// Serving is false where no worker runs, or none that was told what to serve.
-	Serving     bool                 `json:"serving"`
-	Routes      int                  `json:"routes"`
-	Connections int64                `json:"connections"`
-	Dropped     int64                `json:"dropped_log_records"`
-	Stats       proxy.Statistics     `json:"stats"`
-	Streams     []proxy.StreamStatus `json:"streams,omitempty" doc:"Streams that are served, with their counts."`
-	Weak        []string             `json:"weak,omitempty" doc:"In what the worker is confined less than it should be."`
+	Serving     bool  `json:"serving"`
+	Routes      int   `json:"routes"`
+	Connections int64 `json:"connections"`
+	Dropped     int64 `json:"dropped_log_records"`
+	// DroppedStrikes were too many, or came while there was no daemon.
+	DroppedStrikes int64                `json:"dropped_strikes"`
+	Stats          proxy.Statistics     `json:"stats"`
+	Upstreams      []upstream.Status    `json:"upstreams,omitempty" doc:"How the servers of groups are."`
+	Streams        []proxy.StreamStatus `json:"streams,omitempty" doc:"Streams that are served, with their counts."`
+	Weak           []string             `json:"weak,omitempty" doc:"In what the worker is confined less than it should be."`
+}
+
+// Upstream is a group of back ends, with the routes that lead to it and with how its servers are. Status is empty while the proxy
+// does not run.
+type Upstream struct {
+	upstream.Group
+	Routes []string          `json:"routes"`
+	Status []upstream.Status `json:"status"`
 }
 
 // ProxyTest is what is to be said of a configuration that is right.

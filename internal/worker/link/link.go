@@ -19,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
+	"time"
 )
 
 // Config of one side.
@@ -32,6 +34,9 @@ type Config struct {
 	Raw func([]byte)
 	// Handlers is how many questions may be under way at once; 0 is 64.
 	Handlers int
+	// WriteWithin bounds how long the other side may take no byte of a frame; after that the link is closed. 0 is no bound, and
+	// needs a connection with deadlines otherwise.
+	WriteWithin time.Duration
 }
 
 // Link is one side. Its methods may be called from many goroutines.
@@ -85,7 +90,7 @@ func (l *Link) Run(ctx context.Context) error {
 	defer stop()
 	var group sync.WaitGroup
 	err := l.read(ctx, &group)
-	if errors.Is(err, io.EOF) || ctx.Err() != nil {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 		err = nil
 	}
 	l.rw.Close()
@@ -216,9 +221,20 @@ func (l *Link) frame(kind byte, data []byte) error {
 	b[4] = kind
 	l.write.Lock()
 	defer l.write.Unlock()
+	if d, ok := l.rw.(interface{ SetWriteDeadline(time.Time) error }); ok && l.cfg.WriteWithin > 0 {
+		if err := d.SetWriteDeadline(time.Now().Add(l.cfg.WriteWithin)); err != nil {
+			return err
+		}
+	}
 	_, err := l.rw.Write(append(b, data...))
+	if err != nil {
+		l.rw.Close() // a part of the frame may be on its way: the other side could not tell where the next begins
+	}
 	return err
 }
+
+// Close ends the link; Run returns, and open questions get ErrClosed.
+func (l *Link) Close() { l.rw.Close() }
 
 // RemoteError is what the other side answered.
 type RemoteError struct{ Text string }

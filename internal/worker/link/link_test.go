@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // pair connects two sides, which run until the test ends.
@@ -118,5 +119,27 @@ func TestQuestionsEndWithTheLink(t *testing.T) {
 	c, _, _ := pair(t, Config{}, Config{MaxFrame: 100, Handle: func(ctx context.Context, _ string, _ json.RawMessage) (any, error) { <-ctx.Done(); return nil, nil }})
 	if err := c.Ask(ctx, "wait", nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who writes to a side that reads nothing is not stuck: the link ends, for all that wait.
+func TestOtherSideIsDeaf(t *testing.T) {
+	c, d := net.Pipe()
+	defer d.Close() // which nobody reads from
+	l := New(c, Config{MaxFrame: 100, WriteWithin: 50 * time.Millisecond})
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(t.Context()) }()
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			if err := l.Ask(t.Context(), "say", "x", nil); !errors.Is(err, ErrClosed) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	group.Wait()
+	<-ended
+	if err := l.Tell("say", "x"); err == nil {
+		t.Error("a link that has ended takes notes")
 	}
 }
