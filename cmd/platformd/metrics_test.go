@@ -77,6 +77,10 @@ func value(of map[string][]counted, name string, labels ...string) float64 {
 	return -1
 }
 
+// metricsDocument lets neighbours read the counts.
+const metricsDocument = `{"version": 1, "firewall": {"ports": [{"name": "web", "protocol": "tcp", "ports": ["80", "443"]}, {"name": "ssh", "protocol": "tcp", "ports": ["22"], "limit": "ssh"}]},
+	"proxy": {"metrics": {"path": "/__metrics", "allow": ["0.0.0.0/0", "::/0"]}}}`
+
 // One scrape has the counts of the proxy, of its back ends, and of the host, as docs/metrics.md lists them; without the daemon
 // it has those of the proxy.
 func TestMetricsAreScraped(t *testing.T) {
@@ -84,7 +88,7 @@ func TestMetricsAreScraped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	onMachine(t, "version: 1\nfirewall: {ports: [{name: web, protocol: tcp, ports: [\"80\", \"443\"]}, {name: ssh, protocol: tcp, ports: [\"22\"], limit: ssh}]}\nproxy: {metrics: {path: /__metrics, allow: [0.0.0.0/0, \"::/0\"]}}\n", func(m *machine) {
+	onMachine(t, metricsDocument, func(m *machine) {
 		b := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		m.Cleanup(b.Close)
 		m.kill(syscall.SIGTERM)

@@ -66,7 +66,7 @@ func page(c *http.Client, url string) (string, *http.Response, error) {
 // A route gets a certificate from a real CA, over the plain HTTP port that redirects everything else; and what was got goes
 // on being served when the daemon is killed, and by the next one.
 func TestRouteGetsItsCertificate(t *testing.T) {
-	onMachine(t, "", func(m *machine) {
+	onMachine(t, metricsDocument, func(m *machine) {
 		backend := m.withProxy()
 		ca := pebbletest.Start(m.T, pebbletest.Config{HTTPPort: 80, TLSPort: 443, DNS: pebbletest.StartDNS(m.T)})
 		email, agreed := "admin@example.test", true
@@ -86,6 +86,11 @@ func TestRouteGetsItsCertificate(t *testing.T) {
 		}
 		if body, resp, err := page(c, "http://app.test/x"); err != nil || resp.StatusCode != 301 || resp.Header.Get("Location") != "https://app.test/x" {
 			m.Errorf("plain HTTP: got %+v %q, %v", resp, body, err)
+		}
+		for i := range m.Host1 {
+			if f := m.scrape(m.host(i, 80)); value(f, "platformd_cert_renewals_total") != 1 || value(f, "platformd_proxy_certificate_days_left", "name", "app.test") <= 0 {
+				m.Errorf("counted %v certificates, good for %v days", value(f, "platformd_cert_renewals_total"), value(f, "platformd_proxy_certificate_days_left", "name", "app.test"))
+			}
 		}
 		m.kill(syscall.SIGKILL)
 		c.CloseIdleConnections()

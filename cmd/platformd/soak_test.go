@@ -40,7 +40,7 @@ func soakTime(t *testing.T) time.Duration {
 // hold. No request fails but those that are given up; and where there was time to tell, nothing grows.
 func TestSoak(t *testing.T) {
 	d := soakTime(t)
-	onMachine(t, "version: 1\nproxy: {metrics: {path: /__metrics, allow: [0.0.0.0/0, \"::/0\"]}}\nfirewall: {ports: [{name: web, protocol: tcp, ports: [\"80\", \"443\"]}]}\n", func(m *machine) {
+	onMachine(t, metricsDocument, func(m *machine) {
 		m.kill(syscall.SIGTERM)
 		m.args = append(m.args, "--http", ":80", "--https", ":443")
 		m.start()

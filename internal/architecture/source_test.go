@@ -224,7 +224,7 @@ func TestText(t *testing.T) {
 
 // TestFuzzed: every parser of outside data has a fuzz test.
 func TestFuzzed(t *testing.T) {
-	parsers := []string{"firewall/feeds", "firewall/geo", "firewall/geo/mmdb", "firewall/ranges", "firewall/nflog", "internal/document", "internal/worker", "internal/doctor", "internal/bans", "internal/activity", "internal/state", "internal/certs", "internal/certs/issue", "internal/certs/order", "proxy/cache", "proxy/field", "proxy/header", "proxy/static", "ratelimit"}
+	parsers := []string{"firewall/feeds", "firewall/geo", "firewall/geo/mmdb", "firewall/ranges", "firewall/nflog", "internal/document", "internal/worker", "internal/doctor", "internal/bans", "internal/activity", "internal/state", "internal/certs", "internal/certs/issue", "internal/certs/order", "proxy/cache", "proxy/field", "proxy/header", "proxy/limits", "proxy/page", "proxy/static", "ratelimit"}
 	has := map[string]bool{}
 	for _, s := range sources(t) {
 		for _, d := range s.file.Decls {
