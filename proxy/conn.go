@@ -20,7 +20,6 @@ type conn struct {
 	local    netip.AddrPort // the same with the address
 	peerPort uint16
 	state    *tls.ConnectionState
-	guard    *guardConn // of HTTP/1
 	quic     bool
 	fresh    func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
 	quiet    *quiet                      // of QUIC
@@ -183,6 +182,9 @@ func (c *handedConn) Close() error {
 	}
 	return c.Conn.Close()
 }
+
+// NetConn is what it is made of.
+func (c *handedConn) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite lets the HTTP server end its side first, so that an answer to a request that it has not read whole arrives.
 func (c *handedConn) CloseWrite() error {

@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/platformd/platformd/proxy/http1"
 )
 
 // front is the HTTP servers for one set of timeouts, which they read only when they begin. A connection stays with the one
 // that it came to.
 type front struct {
-	h1, h2       *http.Server
-	hand1, hand2 *handoff
+	h1    *http1.Server
+	h2    *http.Server
+	hand2 *handoff
 }
 
 // face gives new connections to the servers with these timeouts. There is one front for each set that there was.
@@ -25,11 +28,9 @@ func (s *Server) face(t Timeout) {
 	defer s.mu.Unlock()
 	f := s.fronts[t]
 	if f == nil {
-		f = &front{s.httpServer(t), s.httpServer(t), newHandoff(nil), newHandoff(nil)}
-		f.h1.Protocols.SetHTTP1(true)
+		f = &front{s.http1Server(t), s.httpServer(t), newHandoff(nil)}
 		f.h2.Protocols.SetHTTP2(true)
 		s.fronts[t] = f
-		go s.serveHanded(f.h1, f.hand1)
 		go s.serveHanded(f.h2, f.hand2)
 	}
 	s.front.Store(f)
@@ -60,6 +61,17 @@ func (s *Server) serveHanded(h *http.Server, l net.Listener) {
 	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		s.cfg.Log.Error("serve", "error", err)
 	}
+}
+
+func (s *Server) http1Server(t Timeout) *http1.Server {
+	return http1.New(http1.Config{Handler: s, Header: orDefault(t.Header, defaultHeader), Idle: orDefault(t.Idle, defaultIdle), Stall: orDefault(t.Stall, defaultStall), MaxHead: maxHead, Log: s.cfg.Log,
+		Refused: func(ctx context.Context, reason string) {
+			a := Access{Time: time.Now(), Status: http.StatusBadRequest, Reason: reason, Protocol: "HTTP/1.1"}
+			if c, ok := ctx.Value(connKey{}).(*conn); ok {
+				a.Client = c.peer
+			}
+			s.report(a)
+		}})
 }
 
 func (s *Server) httpServer(t Timeout) *http.Server {

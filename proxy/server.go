@@ -242,7 +242,7 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	}
 	info.peer, info.peerPort = peer.Addr(), peer.Port()
 	if !secure {
-		s.front.Load().hand1.give(s.guarded(handed, handed))
+		go s.front.Load().h1.Serve(withConn(context.Background(), info), handed, nil)
 		return
 	}
 	s.wait(handed, true)
@@ -271,7 +271,8 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	case acmeTLS:
 		t.Close() // the certificate was the answer
 	default:
-		s.front.Load().hand1.give(s.guarded(t, handed))
+		// A goroutine of its own, because a handshake needs more of a stack than what comes after it.
+		go s.front.Load().h1.Serve(withConn(context.Background(), info), t, info.state)
 	}
 }
 
@@ -284,14 +285,6 @@ func (s *Server) wait(c net.Conn, begins bool) {
 	} else {
 		delete(s.waiting, c)
 	}
-}
-
-// guarded puts the guard between a connection and the HTTP/1 server.
-func (s *Server) guarded(c net.Conn, h *handedConn) net.Conn {
-	h.info.guard = &guardConn{Conn: c, refused: func(reason string) {
-		s.report(Access{Time: time.Now(), Client: h.info.peer, Status: http.StatusBadRequest, Reason: reason, Protocol: "HTTP/1.1"})
-	}}
-	return &handedConn{Conn: h.info.guard, info: h.info}
 }
 
 // challenge is the answer to an HTTP-01 challenge.
