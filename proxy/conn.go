@@ -99,67 +99,19 @@ func addressOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
-// handoff is a listener for connections that were accepted elsewhere.
-type handoff struct {
-	addr   net.Addr
-	conns  chan net.Conn
-	closed chan struct{}
-	once   atomic.Bool
-}
-
-func newHandoff(addr net.Addr) *handoff {
-	return &handoff{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// give passes a connection on; it is closed where nobody takes it any more.
-func (h *handoff) give(c net.Conn) {
-	select {
-	case h.conns <- c:
-	case <-h.closed:
-		c.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handoff) Close() error {
-	if h.once.CompareAndSwap(false, true) {
-		close(h.closed)
-	}
-	return nil
-}
-
-// Addr implements net.Listener.
-func (h *handoff) Addr() net.Addr { return h.addr }
-
 // handedConn is a connection with what is known of it.
 type handedConn struct {
 	net.Conn
 	info *conn
 	gone func()
 	done atomic.Bool
-	// batch is set once the protocol is known to be HTTP/2.
-	batch *batch
 	// stalled is set when the other side has stopped taking what is written.
 	stalled atomic.Bool
 }
 
 // Write implements net.Conn.
 func (c *handedConn) Write(b []byte) (int, error) {
-	write := c.Conn.Write
-	if c.batch != nil {
-		write = func(b []byte) (int, error) { return c.batch.write(c.Conn, b) }
-	}
-	n, err := write(b)
+	n, err := c.Conn.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stalled.Store(true)
 	}
@@ -170,9 +122,6 @@ func (c *handedConn) Write(b []byte) (int, error) {
 // keep it for as long as the client takes a byte now and then.
 func (c *handedConn) Close() error {
 	if c.done.CompareAndSwap(false, true) {
-		if c.batch != nil {
-			c.batch.drain(c.Conn)
-		}
 		if c.gone != nil {
 			c.gone()
 		}

@@ -264,14 +264,13 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	} else {
 		s.counters.shaken.Add(1)
 	}
+	// The servers get goroutines of their own, because a handshake needs more of a stack than what comes after it.
 	switch state.NegotiatedProtocol {
 	case "h2":
-		handed.batch = &batch{}
-		s.front.Load().hand2.give(t)
+		go s.front.Load().h2.Serve(withConn(context.Background(), info), t, info.state)
 	case acmeTLS:
 		t.Close() // the certificate was the answer
 	default:
-		// A goroutine of its own, because a handshake needs more of a stack than what comes after it.
 		go s.front.Load().h1.Serve(withConn(context.Background(), info), t, info.state)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/platformd/platformd/proxy/serving"
 )
 
 // maxCounted is how long an answer may be that is held back to count it.
@@ -28,7 +30,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.answered()
 	w.status = status
-	w.silent = w.req.Method == http.MethodHead || !bodyAllowed(status)
+	w.silent = w.req.Method == http.MethodHead || !serving.BodyAllowed(status)
 	b := w.c.output()
 	start := len(*b)
 	*b = appendStatus(*b, w.head.minor, status)
@@ -40,7 +42,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.known = k
 	w.gap, w.open = len(*b), true
-	if !k.sniffs && (w.length >= 0 || !bodyAllowed(status)) {
+	if !k.sniffs && (w.length >= 0 || !serving.BodyAllowed(status)) {
 		w.commit(false, nil)
 	}
 }
@@ -96,8 +98,8 @@ func (w *response) fields(b *[]byte) (k known) {
 			k.lines++
 		}
 	}
-	k.sniffs = !typed && !encoded && bodyAllowed(w.status) && w.length != 0
-	if !bodyAllowed(w.status) {
+	k.sniffs = !typed && !encoded && serving.BodyAllowed(w.status) && w.length != 0
+	if !serving.BodyAllowed(w.status) {
 		w.length = -1 // RFC 9110, section 8.6
 	}
 	return k
@@ -131,9 +133,9 @@ func (w *response) commit(final bool, next []byte) {
 		f = appendField(f, "Content-Type", http.DetectContentType(sample))
 	}
 	if !k.date {
-		f = append(f, w.c.s.dateLine(time.Now())...)
+		f = appendField(f, "Date", w.c.s.clock.Date(time.Now()))
 	}
-	if final && w.length < 0 && bodyAllowed(w.status) && !k.trailers && (w.req.Method != http.MethodHead || w.written > 0) {
+	if final && w.length < 0 && serving.BodyAllowed(w.status) && !k.trailers && (w.req.Method != http.MethodHead || w.written > 0) {
 		w.length = w.written
 	}
 	if w.silent {
@@ -163,7 +165,7 @@ func (w *response) commit(final bool, next []byte) {
 func (w *response) connection(f []byte) []byte {
 	options := w.known.options
 	told := httpguts.HeaderValuesContainsToken(options, "close")
-	if told || !w.body.over.Load() || w.c.s.ending.Load() {
+	if told || !w.body.over.Load() || w.c.s.Ending() {
 		w.close = true
 	}
 	switch {
@@ -250,9 +252,4 @@ func appendStatus(b []byte, minor, status int) []byte {
 func appendField(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ": "...)
 	return append(append(b, value...), "\r\n"...)
-}
-
-// bodyAllowed reports whether an answer may have a body (RFC 9110, section 6.4.1).
-func bodyAllowed(status int) bool {
-	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }

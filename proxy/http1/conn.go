@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/platformd/platformd/proxy/serving"
 )
 
 // conn is one connection. But for what mu is over, only the goroutine that serves it touches it; while a request is served,
@@ -63,7 +65,7 @@ var (
 )
 
 func newConn(s *Server, ctx context.Context, nc net.Conn, state *tls.ConnectionState) *conn {
-	c := &conn{s: s, net: nc, ctx: ctx, first: true, socket: socketOf(nc)}
+	c := &conn{s: s, net: nc, ctx: ctx, first: true, socket: serving.Socket(nc)}
 	c.base = &http.Request{TLS: state, RemoteAddr: nc.RemoteAddr().String()}
 	return c
 }
@@ -94,7 +96,7 @@ func (c *conn) end() {
 		c.net.Close()
 	}
 	c.release()
-	c.s.forget(c)
+	c.s.Remove(c)
 }
 
 // release gives the buffers back.
@@ -195,12 +197,15 @@ func (c *conn) room() {
 // begin says that there is a request. It fails where the connection was closed meanwhile.
 func (c *conn) begin() bool { return c.state.CompareAndSwap(isIdle, isBusy) }
 
-// endIdle closes the connection if it has no request.
-func (c *conn) endIdle() {
+// EndIdle implements serving.Member.
+func (c *conn) EndIdle() {
 	if c.state.CompareAndSwap(isIdle, isEnded) {
 		c.net.Close()
 	}
 }
+
+// Close implements serving.Member.
+func (c *conn) Close() { c.net.Close() }
 
 // exchange answers a request, and reports whether another may follow.
 func (c *conn) exchange(b []byte) bool {
@@ -222,14 +227,14 @@ func (c *conn) exchange(b []byte) bool {
 	c.look(w)
 	aborted := w.serve()
 	c.lookAway()
-	w.life.end()
+	w.life.End()
 	if c.state.Load() == isTaken {
 		return false
 	}
 	again := w.finish(aborted)
 	if !again {
 		if w.lingers {
-			c.linger()
+			serving.Linger(c.net, *c.in)
 		}
 		return false
 	}
@@ -238,5 +243,5 @@ func (c *conn) exchange(b []byte) bool {
 		c.in = nil // a long head made it grow
 	}
 	c.state.Store(isIdle)
-	return !c.s.ending.Load()
+	return !c.s.Ending()
 }

@@ -3,11 +3,11 @@ package http1
 import (
 	"bytes"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/platformd/platformd/proxy/serving"
 	"github.com/platformd/platformd/proxy/wire"
 )
 
@@ -233,43 +233,18 @@ var space = []byte(" ")
 
 // target makes the URL of a request, and takes the host of one in absolute form (RFC 9112, section 3.2.2).
 func target(r *http.Request, s string, connect bool) (reason string) {
-	if path, query, ok := plain(s); ok {
-		r.URL.Path, r.URL.RawQuery, r.URL.ForceQuery = path, query, len(path) < len(s) && query == ""
-		return ""
-	}
 	host := connect && !strings.HasPrefix(s, "/")
 	if host {
 		s = "http://" + s
 	}
-	u, err := url.ParseRequestURI(s)
-	if err != nil {
+	if serving.ParseTarget(s, r.URL) != nil {
 		return "the target is no URL"
 	}
-	if *r.URL = *u; host {
+	if host {
 		r.URL.Scheme = ""
 	}
-	if u.Host != "" {
-		r.Host = u.Host
+	if r.URL.Host != "" {
+		r.Host = r.URL.Host
 	}
 	return ""
 }
-
-// plain takes a target apart that is a path of letters, digits and what else means itself, and a query.
-func plain(s string) (path, query string, ok bool) {
-	if s[0] != '/' {
-		return "", "", false
-	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; !plainChars[c] {
-			return s[:i], s[min(i+1, len(s)):], c == '?'
-		}
-	}
-	return s, "", true
-}
-
-var plainChars = func() (t [256]bool) {
-	for _, c := range []byte("/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") {
-		t[c] = true
-	}
-	return t
-}()

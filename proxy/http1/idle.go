@@ -4,12 +4,10 @@ import (
 	"errors"
 	"net"
 	"os"
-	"syscall"
 	"time"
-)
 
-// restAfter is how long a connection without a request keeps its buffers: longer than one under load ever waits.
-const restAfter = time.Second
+	"github.com/platformd/platformd/proxy/serving"
+)
 
 // errAsleep says that the connection is with another goroutine.
 var errAsleep = errors.New("the connection rests")
@@ -25,7 +23,7 @@ func (c *conn) await(since time.Time) error {
 		wait = c.s.cfg.Header
 	}
 	// A deadline that is a little late is as good, and need not be moved for each request.
-	rest := min(restAfter, wait)
+	rest := min(serving.RestAfter, wait)
 	if left := c.readUntil.Sub(now); c.readMoved.Swap(false) || left < rest/2 || left > rest*3/2 {
 		c.readUntil = now.Add(rest)
 		if err := c.net.SetReadDeadline(c.readUntil); err != nil {
@@ -68,7 +66,7 @@ func (c *conn) read() error {
 
 // sleep waits until the socket has something to read, with a stack that has never grown.
 func (c *conn) sleep(since time.Time) {
-	if err := c.socket.Read(hasCome); err != nil {
+	if err := serving.Wait(c.socket); err != nil {
 		c.end()
 		return
 	}
@@ -76,29 +74,4 @@ func (c *conn) sleep(since time.Time) {
 	c.resting = false
 	c.mu.Unlock()
 	c.serve(since)
-}
-
-// hasCome reports whether a socket has something to read, or has ended.
-func hasCome(fd uintptr) bool {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err != syscall.EAGAIN && err != syscall.EINTR
-}
-
-// socketOf finds the socket below a connection; nil where there may be something in between that has read from it.
-func socketOf(nc net.Conn) syscall.RawConn {
-	for {
-		switch v := nc.(type) {
-		case interface{ NetConn() net.Conn }: // tls.Conn is one
-			nc = v.NetConn()
-		case syscall.Conn:
-			raw, err := v.SyscallConn()
-			if err != nil {
-				return nil
-			}
-			return raw
-		default:
-			return nil
-		}
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/platformd/platformd/proxy/serving"
 )
 
 // response is the http.ResponseWriter of one request. The head of an answer and what fits behind it are put together in the
@@ -13,8 +15,8 @@ import (
 type response struct {
 	c    *conn
 	req  *http.Request
-	url  url.URL // of req
-	life life    // its context
+	url  url.URL      // of req
+	life serving.Life // its context
 	head head
 	body body
 
@@ -145,7 +147,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if !bodyAllowed(w.status) {
+	if !serving.BodyAllowed(w.status) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	if w.written += int64(len(p)); w.length >= 0 && w.written > w.length {
@@ -166,7 +168,7 @@ func (w *response) Write(p []byte) (int, error) {
 		w.err = w.c.write(p)
 	}
 	if w.err != nil {
-		w.life.end()
+		w.life.End()
 		return 0, w.err
 	}
 	return len(p), nil

@@ -166,13 +166,17 @@ func TestSlowAnswer(t *testing.T) {
 
 // only shows the one connection that a server has, if it has one.
 func only(s *Server, show func(*conn)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
+	s.Each(func(c *conn) {
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		show(c)
-		c.mu.Unlock()
-	}
+	})
+}
+
+// count is how many connections a server has.
+func count(s *Server) (n int) {
+	s.Each(func(*conn) { n++ })
+	return n
 }
 
 // TestContextEnds: with the answer the context is over.
@@ -222,7 +226,7 @@ func TestShutdown(t *testing.T) {
 	answer(t, r)
 	io.WriteString(busy, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
 	<-began
-	eventually(t, "all are there", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.conns) == 3 })
+	eventually(t, "all are there", func() bool { return count(s) == 3 })
 	done := make(chan error)
 	go func() { done <- s.Shutdown(t.Context()) }()
 	for _, c := range []net.Conn{idle, fresh} {
@@ -269,7 +273,7 @@ func TestHijack(t *testing.T) {
 	for _, first := range []string{"hel", ""} {
 		c := dial(t, addr)
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n"+first)
-		eventually(t, "the server forgets it", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.conns) == 0 })
+		eventually(t, "the server forgets it", func() bool { return count(s) == 0 })
 		io.WriteString(c, "lo\n")
 		if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), "got "+first+"lo\n") {
 			t.Errorf("got %q, %v", b, err)

@@ -6,9 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/platformd/platformd/proxy/serving"
 )
 
 // Config is what a Server needs. All times are needed.
@@ -24,16 +24,12 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Server serves connections. It is safe for concurrent use.
+// Server serves connections. It is safe for concurrent use. Shutdown waits for the answers that are under way; connections of
+// other protocols are nothing to it.
 type Server struct {
-	cfg Config
-
-	ending atomic.Bool // changed under mu
-	date   atomic.Pointer[date]
-
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	empty chan struct{} // closed when the last connection has ended; made by who waits for that
+	serving.Group[*conn]
+	cfg   Config
+	clock serving.Clock
 }
 
 // New makes a server without connections.
@@ -41,67 +37,16 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, conns: map[*conn]struct{}{}}
+	return &Server{cfg: cfg}
 }
 
-// Serve takes a connection over, and returns when it is served by others, or has ended. Requests get a context below ctx; state is that
-// of TLS, nil without it.
+// Serve takes a connection over, and returns when it is served by others, or has ended. Requests get a context below ctx;
+// state is that of TLS, nil without it.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionState) {
 	c := newConn(s, ctx, nc, state)
-	s.mu.Lock()
-	if s.ending.Load() {
-		s.mu.Unlock()
+	if !s.Add(c) {
 		nc.Close()
 		return
 	}
-	s.conns[c] = struct{}{}
-	s.mu.Unlock()
 	c.serve(time.Now())
-}
-
-// forget is for connections that have ended or speak another protocol.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
-}
-
-// Shutdown closes the connections that have no request, and waits until the others have ended, which they do with the answer
-// that is under way. Connections of other protocols are nothing to it.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.ending.Store(true)
-	for c := range s.conns {
-		c.endIdle()
-	}
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	empty := s.empty
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Close ends all connections at once.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ending.Store(true)
-	for c := range s.conns {
-		c.net.Close()
-	}
-	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/platformd/platformd/proxy/serving"
 )
 
 // lookAfter is how often it is looked whether a request takes long; when it does, the connection is read to notice that the
@@ -58,7 +60,7 @@ func (c *conn) watch(w *response, into []byte, over chan struct{}) {
 	n, err := c.net.Read(into)
 	c.w += n
 	if ne, ok := err.(net.Error); n == 0 && err != nil && !(ok && ne.Timeout()) {
-		w.life.end()
+		w.life.End()
 	}
 }
 
@@ -84,37 +86,13 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.lookAway()
 	w.err = http.ErrHijacked
 	c.state.Store(isTaken)
-	c.s.forget(c)
+	c.s.Remove(c)
 	var in io.Reader = c.net
 	if c.r < c.w {
 		in = io.MultiReader(bytes.NewReader(bytes.Clone((*c.in)[c.r:c.w])), c.net)
 		c.r = c.w
 	}
 	return c.net, bufio.NewReadWriter(bufio.NewReader(in), bufio.NewWriter(c.net)), nil
-}
-
-// lingerTime is how long a client may go on sending that is told to stop, and maxLinger how much.
-const (
-	lingerTime = 500 * time.Millisecond
-	maxLinger  = 256 << 10
-)
-
-// linger lets an answer arrive though the client is still sending: to close at once would take it away on its way (RFC 9112,
-// section 9.6).
-func (c *conn) linger() {
-	if w, ok := c.net.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
-		return
-	}
-	if c.net.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
-		return
-	}
-	for n := 0; n < maxLinger; {
-		k, err := c.net.Read(*c.in)
-		if err != nil {
-			return
-		}
-		n += k
-	}
 }
 
 // refuse ends a connection that sent what cannot be served, with an answer where there is one.
@@ -125,9 +103,9 @@ func (c *conn) refuse(err error) {
 	}
 	c.refused(r.reason)
 	text := strconv.Itoa(r.status) + " " + http.StatusText(r.status)
-	c.put("HTTP/1.1 " + text + "\r\n" + c.s.dateLine(time.Now()) + "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + text)
+	c.put("HTTP/1.1 " + text + "\r\n" + "Date: " + c.s.clock.Date(time.Now()) + "\r\n" + "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + text)
 	if c.flush() == nil {
-		c.linger()
+		serving.Linger(c.net, *c.in)
 	}
 }
 

@@ -1,13 +1,13 @@
-package http1
+package serving
 
 import (
 	"context"
 	"sync"
 )
 
-// life is the context of a request: it ends with the answer, or when the client has left. It costs nothing unless somebody
+// Life is the context of a request: it ends with the answer, or when the client has left. It costs nothing unless somebody
 // waits for it.
-type life struct {
+type Life struct {
 	context.Context // of the connection, for its values
 
 	mu    sync.Mutex
@@ -17,12 +17,12 @@ type life struct {
 }
 
 type watcher struct {
-	l *life
+	l *Life
 	f func()
 }
 
 // Done implements context.Context.
-func (l *life) Done() <-chan struct{} {
+func (l *Life) Done() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.done == nil {
@@ -35,14 +35,14 @@ func (l *life) Done() <-chan struct{} {
 }
 
 // Err implements context.Context.
-func (l *life) Err() error {
+func (l *Life) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
 // AfterFunc is what context.AfterFunc asks a context of another package for. It costs less when it is called directly.
-func (l *life) AfterFunc(f func()) (stop func() bool) {
+func (l *Life) AfterFunc(f func()) (stop func() bool) {
 	w := &watcher{l, f}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,8 +69,8 @@ func (w *watcher) stop() bool {
 	return false
 }
 
-// end is for the first who calls it.
-func (l *life) end() {
+// End is for the first who calls it: the context is cancelled.
+func (l *Life) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
