@@ -105,14 +105,15 @@ type handedConn struct {
 	info *conn
 	gone func()
 	done atomic.Bool
+	cork corked
 	// stalled is set when the other side has stopped taking what is written.
 	stalled atomic.Bool
 }
 
 // Write implements net.Conn.
 func (c *handedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	n, err := c.cork.write(c.Conn, b)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stalled.Store(true)
 	}
 	return n, err
@@ -130,6 +131,18 @@ func (c *handedConn) Close() error {
 		_ = t.SetLinger(0) // where it fails, the kernel goes on by itself
 	}
 	return c.Conn.Close()
+}
+
+// Cork gathers what is written until Uncork.
+func (c *handedConn) Cork() { c.cork.begin() }
+
+// Uncork writes what was gathered.
+func (c *handedConn) Uncork() error {
+	err := c.cork.end(c.Conn)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stalled.Store(true)
+	}
+	return err
 }
 
 // NetConn is what it is made of.

@@ -20,6 +20,7 @@ type conn struct {
 	s      *Server
 	net    net.Conn
 	socket syscall.RawConn // what net reads from in the end; nil where that is not known
+	cork   serving.Corker  // what net writes to; nil where that cannot gather
 	base   *http.Request   // what all requests have in common
 	ctx    context.Context
 	first  bool // no request has come yet
@@ -65,7 +66,7 @@ var (
 )
 
 func newConn(s *Server, ctx context.Context, nc net.Conn, state *tls.ConnectionState) *conn {
-	c := &conn{s: s, net: nc, ctx: ctx, first: true, socket: serving.Socket(nc)}
+	c := &conn{s: s, net: nc, ctx: ctx, first: true, socket: serving.Socket(nc), cork: serving.CorkOf(nc)}
 	c.base = &http.Request{TLS: state, RemoteAddr: nc.RemoteAddr().String()}
 	return c
 }

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"strconv"
 	"time"
 )
@@ -32,17 +33,21 @@ func (c *conn) write(p []byte) error {
 		*b = append(*b, p[:n]...)
 		p = p[n:]
 	}
-	if err := c.flush(); err != nil {
-		return err
+	if c.cork != nil {
+		c.cork.Cork()
 	}
-	if whole := len(p) / outSize * outSize; whole > 0 {
-		if _, err := c.send(p[:whole]); err != nil {
-			return err
-		}
+	err := c.flush()
+	if whole := len(p) / outSize * outSize; err == nil && whole > 0 {
+		_, err = c.send(p[:whole])
 		p = p[whole:]
 	}
-	*b = append(*b, p...)
-	return nil
+	if c.cork != nil {
+		err = errors.Join(err, c.cork.Uncork())
+	}
+	if err == nil {
+		*b = append(*b, p...)
+	}
+	return err
 }
 
 // flush writes what there is to write.

@@ -31,6 +31,7 @@ type conn struct {
 	s      *Server
 	net    net.Conn
 	socket syscall.RawConn // what net reads from in the end; nil where that is not known
+	cork   serving.Corker  // what net writes to; nil where that cannot gather
 	base   *http.Request   // what all requests have in common
 	ctx    context.Context
 
@@ -71,7 +72,7 @@ type conn struct {
 var ins = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
 
 func newConn(s *Server, ctx context.Context, nc net.Conn, state *tls.ConnectionState) *conn {
-	c := &conn{s: s, net: nc, ctx: ctx, socket: serving.Socket(nc), window: firstWindow, initial: firstWindow, recv: inflow{left: firstWindow}}
+	c := &conn{s: s, net: nc, ctx: ctx, socket: serving.Socket(nc), cork: serving.CorkOf(nc), window: firstWindow, initial: firstWindow, recv: inflow{left: firstWindow}}
 	c.base = &http.Request{TLS: state, RemoteAddr: nc.RemoteAddr().String(), Proto: "HTTP/2.0", ProtoMajor: 2}
 	c.room = sync.NewCond(&c.mu)
 	c.fields = hpack.NewDecoder(4<<10, nil)

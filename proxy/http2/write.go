@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -155,7 +156,15 @@ func (c *conn) send(b []byte) error {
 				return err
 			}
 		}
-		n, err := c.net.Write(b[:min(len(b), largeSize)])
+		part := b[:min(len(b), largeSize)]
+		corked := c.cork != nil && len(part) > maxFrame
+		if corked {
+			c.cork.Cork()
+		}
+		n, err := c.net.Write(part)
+		if corked {
+			err = errors.Join(err, c.cork.Uncork())
+		}
 		if err != nil {
 			return err
 		}

@@ -59,3 +59,23 @@ func Linger(nc net.Conn, b []byte) {
 		n += k
 	}
 }
+
+// Corker is a connection that gathers what is written between two calls, for one system call.
+type Corker interface {
+	Cork()
+	Uncork() error
+}
+
+// CorkOf finds the Corker below a connection; nil where there is none.
+func CorkOf(nc net.Conn) Corker {
+	for {
+		switch v := nc.(type) {
+		case Corker:
+			return v
+		case interface{ NetConn() net.Conn }:
+			nc = v.NetConn()
+		default:
+			return nil
+		}
+	}
+}
