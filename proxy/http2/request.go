@@ -65,7 +65,7 @@ func (c *conn) request(f *http2.MetaHeadersFrame) error {
 	if c.running < c.s.cfg.Streams/2 {
 		c.refused = 0
 	}
-	c.s.crew.serve(st)
+	c.s.crew.Do(st.serve)
 	return nil
 }
 

@@ -31,7 +31,7 @@ type Server struct {
 	serving.Group[*conn]
 	cfg   Config
 	clock serving.Clock
-	crew  crew
+	crew  serving.Crew
 }
 
 // New makes a server without connections.
