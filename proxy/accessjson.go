@@ -48,6 +48,9 @@ func (a *Access) AppendJSON(b []byte) []byte {
 	if len(a.WAF) > 0 {
 		b = append(b, ']')
 	}
+	text(`,"stream":`, a.Stream)
+	text(`,"backend":`, a.Backend)
+	text(`,"ended":`, a.Ended)
 	text(`,"reason":`, a.Reason)
 	return append(b, '}')
 }
