@@ -20,7 +20,6 @@ type conn struct {
 	local    netip.AddrPort // the same with the address
 	peerPort uint16
 	state    *tls.ConnectionState
-	guard    *guardConn // of HTTP/1
 	quic     bool
 	fresh    func() *tls.ConnectionState // of QUIC: what state is now; it is made before the client has answered
 	quiet    *quiet                      // of QUIC
@@ -100,68 +99,21 @@ func addressOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
-// handoff is a listener for connections that were accepted elsewhere.
-type handoff struct {
-	addr   net.Addr
-	conns  chan net.Conn
-	closed chan struct{}
-	once   atomic.Bool
-}
-
-func newHandoff(addr net.Addr) *handoff {
-	return &handoff{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// give passes a connection on; it is closed where nobody takes it any more.
-func (h *handoff) give(c net.Conn) {
-	select {
-	case h.conns <- c:
-	case <-h.closed:
-		c.Close()
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handoff) Close() error {
-	if h.once.CompareAndSwap(false, true) {
-		close(h.closed)
-	}
-	return nil
-}
-
-// Addr implements net.Listener.
-func (h *handoff) Addr() net.Addr { return h.addr }
-
 // handedConn is a connection with what is known of it.
 type handedConn struct {
 	net.Conn
 	info *conn
 	gone func()
 	done atomic.Bool
-	// batch is set once the protocol is known to be HTTP/2.
-	batch *batch
+	cork corked
 	// stalled is set when the other side has stopped taking what is written.
 	stalled atomic.Bool
 }
 
 // Write implements net.Conn.
 func (c *handedConn) Write(b []byte) (int, error) {
-	write := c.Conn.Write
-	if c.batch != nil {
-		write = func(b []byte) (int, error) { return c.batch.write(c.Conn, b) }
-	}
-	n, err := write(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	n, err := c.cork.write(c.Conn, b)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stalled.Store(true)
 	}
 	return n, err
@@ -171,9 +123,6 @@ func (c *handedConn) Write(b []byte) (int, error) {
 // keep it for as long as the client takes a byte now and then.
 func (c *handedConn) Close() error {
 	if c.done.CompareAndSwap(false, true) {
-		if c.batch != nil {
-			c.batch.drain(c.Conn)
-		}
 		if c.gone != nil {
 			c.gone()
 		}
@@ -183,6 +132,21 @@ func (c *handedConn) Close() error {
 	}
 	return c.Conn.Close()
 }
+
+// Cork gathers what is written until Uncork.
+func (c *handedConn) Cork() { c.cork.begin() }
+
+// Uncork writes what was gathered.
+func (c *handedConn) Uncork() error {
+	err := c.cork.end(c.Conn)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stalled.Store(true)
+	}
+	return err
+}
+
+// NetConn is what it is made of.
+func (c *handedConn) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite lets the HTTP server end its side first, so that an answer to a request that it has not read whole arrives.
 func (c *handedConn) CloseWrite() error {

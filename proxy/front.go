@@ -2,21 +2,21 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/platformd/platformd/proxy/http1"
+	"github.com/platformd/platformd/proxy/http2"
 )
 
 // front is the HTTP servers for one set of timeouts, which they read only when they begin. A connection stays with the one
 // that it came to.
 type front struct {
-	h1, h2       *http.Server
-	hand1, hand2 *handoff
+	h1 *http1.Server
+	h2 *http2.Server
 }
 
 // face gives new connections to the servers with these timeouts. There is one front for each set that there was.
@@ -25,12 +25,8 @@ func (s *Server) face(t Timeout) {
 	defer s.mu.Unlock()
 	f := s.fronts[t]
 	if f == nil {
-		f = &front{s.httpServer(t), s.httpServer(t), newHandoff(nil), newHandoff(nil)}
-		f.h1.Protocols.SetHTTP1(true)
-		f.h2.Protocols.SetHTTP2(true)
+		f = s.newFront(t)
 		s.fronts[t] = f
-		go s.serveHanded(f.h1, f.hand1)
-		go s.serveHanded(f.h2, f.hand2)
 	}
 	s.front.Store(f)
 }
@@ -56,33 +52,22 @@ func (x *exchange) stallTime() time.Duration {
 	return orDefault(x.table.cfg.Timeouts.Stall, x.conn.server.stall)
 }
 
-func (s *Server) serveHanded(h *http.Server, l net.Listener) {
-	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		s.cfg.Log.Error("serve", "error", err)
+func (s *Server) newFront(t Timeout) *front {
+	header, idle, stall := orDefault(t.Header, defaultHeader), orDefault(t.Idle, defaultIdle), orDefault(t.Stall, defaultStall)
+	refused := func(protocol string) func(context.Context, string) {
+		return func(ctx context.Context, reason string) {
+			a := Access{Time: time.Now(), Status: http.StatusBadRequest, Reason: reason, Protocol: protocol}
+			if c, ok := ctx.Value(connKey{}).(*conn); ok {
+				a.Client = c.peer
+			}
+			s.report(a)
+		}
+	}
+	return &front{
+		h1: http1.New(http1.Config{Handler: s, Header: header, Idle: idle, Stall: stall, MaxHead: maxHead, Log: s.cfg.Log, Refused: refused("HTTP/1.1")}),
+		h2: http2.New(http2.Config{Handler: s, Header: header, Idle: idle, Stall: stall, MaxHead: maxHead, Streams: maxStreams, Log: s.cfg.Log, Refused: refused("HTTP/2.0")}),
 	}
 }
 
-func (s *Server) httpServer(t Timeout) *http.Server {
-	return &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: orDefault(t.Header, defaultHeader),
-		IdleTimeout:       orDefault(t.Idle, defaultIdle),
-		WriteTimeout:      orDefault(t.Stall, defaultStall), // from the head of a request on; exchange.pace moves it
-		MaxHeaderBytes:    maxHead,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-		Protocols:         new(http.Protocols),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250, MaxReadFrameSize: 16 << 10, WriteByteTimeout: orDefault(t.Stall, defaultStall), SendPingTimeout: time.Minute, PingTimeout: 15 * time.Second,
-			MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20,
-		},
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if t, ok := c.(*tls.Conn); ok {
-				c = t.NetConn()
-			}
-			if h, ok := c.(*handedConn); ok {
-				return withConn(ctx, h.info)
-			}
-			return ctx
-		},
-	}
-}
+// maxStreams is how many requests a client may have under way on one connection of HTTP/2.
+const maxStreams = 250

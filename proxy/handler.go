@@ -18,9 +18,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.ResponseWriter, x.request, x.conn, x.table, x.start = w, r, connOf(r, s), s.table.Load(), time.Now()
 	x.client = x.conn.peer
 	x.conn.quiet.begin()
-	if r.TLS == nil {
-		r.TLS = x.conn.state // of HTTP/1, where the guard stands between TLS and the server
-	}
 	if !x.conn.quic {
 		x.paced = x.start // the server has set a deadline; one for each request of ours would cost HTTP/2 a change of goroutine
 	}
@@ -45,9 +42,6 @@ func (s *Server) finish(x *exchange) {
 	if x.status == 0 && !x.hijacked && !aborted {
 		x.WriteHeader(http.StatusOK)
 	}
-	if x.conn.guard != nil && mayTunnel(x.request) && !x.hijacked {
-		x.conn.guard.end()
-	}
 	if x.body != nil {
 		x.received += x.body.taken.Load()
 	}
@@ -70,7 +64,7 @@ func (s *Server) serve(x *exchange) {
 	if s.draining.Load() && r.ProtoMajor == 1 {
 		x.Header()["Connection"] = closing
 	}
-	if x.conn.guard != nil && mayTunnel(r) {
+	if r.ProtoMajor == 1 && mayTunnel(r) {
 		x.Header()["Connection"] = closing // taken back where the protocol changes
 	}
 	if status, reason := x.identify(); status != 0 {
@@ -230,8 +224,7 @@ func (s *Server) plain(x *exchange) bool {
 	return false
 }
 
-// mayTunnel reports whether the guard takes what follows a request for another protocol: it looks at it no more, so that no
-// further request may come that way.
+// mayTunnel reports whether what follows a request may be another protocol, so that no further request may come that way.
 func mayTunnel(r *http.Request) bool { return isUpgrade(r.Header) || r.Method == http.MethodConnect }
 
 // isUpgrade reports whether a request asks for another protocol.

@@ -18,6 +18,7 @@ import (
 	"github.com/platformd/platformd/proxy/handover"
 	"github.com/platformd/platformd/proxy/limits"
 	"github.com/platformd/platformd/proxy/metrics"
+	"github.com/platformd/platformd/proxy/serving"
 	"github.com/platformd/platformd/proxy/waf"
 )
 
@@ -90,6 +91,7 @@ type Server struct {
 	tunnels  atomic.Int64 // connections that speak another protocol by now
 	streams  *streams
 	accepts  atomic.Int64 // goroutines that accept
+	crew     serving.Crew // of connections
 
 	mu        sync.Mutex
 	fronts    map[Timeout]*front
@@ -196,7 +198,7 @@ func (s *Server) Serve(l net.Listener, secure bool) error {
 			c.Close()
 			return
 		}
-		go s.serveConn(c, secure)
+		s.crew.Do(func() { s.serveConn(c, secure) })
 	})
 }
 
@@ -242,14 +244,16 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	}
 	info.peer, info.peerPort = peer.Addr(), peer.Port()
 	if !secure {
-		s.front.Load().hand1.give(s.guarded(handed, handed))
+		s.front.Load().h1.Serve(withConn(context.Background(), info), handed, nil)
 		return
 	}
 	s.wait(handed, true)
 	t := tls.Server(handed, s.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	err := t.HandshakeContext(ctx)
-	cancel()
+	// A deadline, because a context of crypto/tls costs one more goroutine; the servers move it.
+	err := handed.SetDeadline(time.Now().Add(within))
+	if err == nil {
+		err = t.Handshake()
+	}
 	s.wait(handed, false)
 	if err != nil {
 		handed.Close()
@@ -266,12 +270,11 @@ func (s *Server) serveConn(c net.Conn, secure bool) {
 	}
 	switch state.NegotiatedProtocol {
 	case "h2":
-		handed.batch = &batch{}
-		s.front.Load().hand2.give(t)
+		s.front.Load().h2.Serve(withConn(context.Background(), info), t, info.state)
 	case acmeTLS:
 		t.Close() // the certificate was the answer
 	default:
-		s.front.Load().hand1.give(s.guarded(t, handed))
+		s.front.Load().h1.Serve(withConn(context.Background(), info), t, info.state)
 	}
 }
 
@@ -284,14 +287,6 @@ func (s *Server) wait(c net.Conn, begins bool) {
 	} else {
 		delete(s.waiting, c)
 	}
-}
-
-// guarded puts the guard between a connection and the HTTP/1 server.
-func (s *Server) guarded(c net.Conn, h *handedConn) net.Conn {
-	h.info.guard = &guardConn{Conn: c, refused: func(reason string) {
-		s.report(Access{Time: time.Now(), Client: h.info.peer, Status: http.StatusBadRequest, Reason: reason, Protocol: "HTTP/1.1"})
-	}}
-	return &handedConn{Conn: h.info.guard, info: h.info}
 }
 
 // challenge is the answer to an HTTP-01 challenge.

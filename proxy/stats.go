@@ -50,3 +50,9 @@ func (s *Server) Statistics() Statistics {
 
 // Connections is how many clients are connected by TCP.
 func (s *Server) Connections() int64 { return s.open.Load() }
+
+// Events is how many requests and handshakes there were since the server was made. It costs nothing to ask.
+func (s *Server) Events() int64 {
+	c := &s.counters
+	return s.stats.requests.Load() + c.shaken.Load() + c.resumed.Load() + c.unshaken.Load() + c.quic.Load()
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -92,5 +93,7 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 		}
 		name = n
 	}
-	return s.cfg.Certificates.Certificate(hello.Context(), name)
+	ctx, cancel := context.WithTimeout(hello.Context(), orDefault(s.table.Load().cfg.Timeouts.Header, defaultHeader))
+	defer cancel()
+	return s.cfg.Certificates.Certificate(ctx, name)
 }

@@ -120,6 +120,7 @@ func (w *web) run() error {
 	}
 	go w.access.run(w.ended)
 	go w.struck.run(w.ended)
+	go w.tidy()
 	go w.control(control.(*net.UnixListener))
 	<-w.ended
 	return nil

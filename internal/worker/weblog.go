@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"bytes"
-	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +15,7 @@ type accessLog struct {
 	link    atomic.Pointer[link.Link]
 	dropped atomic.Int64
 	flushed chan chan struct{}
+	buffer  []byte // of the goroutine that sends
 }
 
 const (
@@ -78,14 +77,10 @@ func (a *accessLog) run(ended <-chan struct{}) {
 
 // send empties the queue. Without a daemon the records are lost, and counted.
 func (a *accessLog) send(first *proxy.Access) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	lines := int64(0)
+	b, lines := a.buffer[:0], int64(0)
 	add := func(r *proxy.Access) {
-		if enc.Encode(r) == nil {
-			lines++
-		}
+		b = append(r.AppendJSON(b), '\n')
+		lines++
 	}
 	if first != nil {
 		add(first)
@@ -94,13 +89,16 @@ func (a *accessLog) send(first *proxy.Access) {
 		select {
 		case r := <-a.queue:
 			add(&r)
-			more = b.Len() < accessBatch
+			more = len(b) < accessBatch
 		default:
 			more = false
 		}
 	}
 	l := a.link.Load()
-	if lines > 0 && (l == nil || l.SendRaw(b.Bytes()) != nil) {
+	if lines > 0 && (l == nil || l.SendRaw(b) != nil) {
 		a.dropped.Add(lines)
+	}
+	if a.buffer = b; cap(b) > 2*accessBatch || lines < accessQueue/64 {
+		a.buffer = nil // it is quiet, and memory is for others
 	}
 }

@@ -46,6 +46,7 @@ type conn struct {
 	head     answer
 	fields   []span
 	stop     func() bool // of the watch over the client
+	aborts   func()      // is abort, made once
 	answered bool
 	reuse    bool
 	wrote    atomic.Bool
@@ -56,6 +57,7 @@ type conn struct {
 
 func newConn(p *Pool, nc net.Conn) *conn {
 	c := &conn{pool: p, net: nc, buf: make([]byte, bufferSize), out: make([]byte, 0, 1024)}
+	c.aborts = c.abort
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
@@ -87,7 +89,7 @@ func (c *conn) exchange(ctx context.Context, r *Request) (*Response, error) {
 	c.ctx, c.req, c.answered, c.reuse, c.sender = ctx, r, false, false, nil
 	c.wrote.Store(false)
 	c.bodyErr.Store(nil)
-	c.stop = context.AfterFunc(ctx, c.abort)
+	c.stop = afterFunc(ctx, c.aborts)
 	op, err := c.begin(r)
 	if err == nil {
 		op = opRead
@@ -99,6 +101,14 @@ func (c *conn) exchange(ctx context.Context, r *Request) (*Response, error) {
 	c.net.Close()
 	c.endSender()
 	return nil, c.cause(ctx, op, err)
+}
+
+// afterFunc is context.AfterFunc, without what that puts around a context which can do it by itself.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // begin sends what can be sent at once.

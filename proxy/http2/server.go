@@ -1,0 +1,54 @@
+package http2
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/platformd/platformd/proxy/serving"
+)
+
+// Config is what a Server needs. All times are needed.
+type Config struct {
+	Handler http.Handler
+	// Header is how long a frame may take from its first byte on, and the client's first words from the beginning of the
+	// connection on. Idle is how long a connection may have no request. Stall is how long a client may take nothing of an
+	// answer; a handler can move that (http.ResponseController). How long a body may take is the handler's to say.
+	Header, Idle, Stall time.Duration
+	MaxHead             int // bytes of a head, as RFC 9113, section 6.5.2, counts them
+	Streams             int // at once on a connection
+	// Refused is told why a request was refused that cannot be served, with the context that its connection was given; it may
+	// be nil.
+	Refused func(ctx context.Context, reason string)
+	Log     *slog.Logger
+}
+
+// Server serves connections. It is safe for concurrent use. Shutdown waits for the answers that are under way.
+type Server struct {
+	serving.Group[*conn]
+	cfg   Config
+	clock serving.Clock
+	crew  serving.Crew
+}
+
+// New makes a server without connections.
+func New(cfg Config) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{cfg: cfg}
+}
+
+// Serve takes a connection over, and returns when it is served by others, or has ended. Requests get a context below ctx;
+// state is that of TLS.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, state *tls.ConnectionState) {
+	c := newConn(s, ctx, nc, state)
+	if !s.Add(c) {
+		nc.Close()
+		return
+	}
+	c.begin(time.Now())
+}
