@@ -343,6 +343,9 @@ func segmentIn(e *env) {
 	}
 	web := service("web", firewall.TCP, 8080)
 	for _, open := range []bool{false, true} {
+		if open {
+			e.filterBridges()
+		}
 		rs := segmented(firewall.EgressNone, web)
 		rs.Forward.Open = open
 		e.apply(rs)

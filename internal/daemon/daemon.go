@@ -226,6 +226,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.keepEdge(ctx) })
 	g.Go(func() error { return d.keepApps(ctx) })
+	g.Go(func() error { return d.keepBridgesFiltered(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
 		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})

@@ -58,6 +58,34 @@ func (tp *Topology) AddContainer(t testing.TB, name, bridge string, nth int, v4,
 	return n
 }
 
+// Spoof gives n an address of somebody else, to which the host has a way back through n's bridge; again, where it has it.
+func (tp *Topology) Spoof(t testing.TB, n *NS, a netip.Addr) {
+	t.Helper()
+	p := netip.PrefixFrom(a, a.BitLen())
+	if !n.Has(t, a) {
+		n.must(t, func() error { return addAddr(n.link, p) })
+	}
+	tp.Host.must(t, func() error {
+		l, err := netlink.LinkByName(n.gw)
+		if err != nil {
+			return err
+		}
+		return netlink.RouteReplace(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(p)})
+	})
+}
+
+// Unspoof takes it away.
+func (tp *Topology) Unspoof(t testing.TB, n *NS, a netip.Addr) {
+	t.Helper()
+	n.must(t, func() error {
+		l, err := netlink.LinkByName(n.link)
+		if err != nil {
+			return err
+		}
+		return netlink.AddrDel(l, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, a.BitLen()))})
+	})
+}
+
 // LinkLocal is the address of an interface in fe80::/10.
 func (n *NS) LinkLocal(t testing.TB, dev string) (out netip.Addr) {
 	t.Helper()
