@@ -16,6 +16,14 @@ func (c *Config) AddonAddresses(a *App, kind string) (v4, v6 netip.Addr) {
 	return c.place(a, placeAddons+slices.Index(AddonKinds(), kind))
 }
 
+// ParseResolver reads an entry of Config.Resolvers.
+func ParseResolver(s string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(a, 53), nil
+	}
+	return netip.ParseAddrPort(s)
+}
+
 func (c *Config) place(a *App, n int) (v4, v6 netip.Addr) {
 	four, six := c.Subnets(a.Network)
 	return plus(four.Addr(), n), plus(six.Addr(), n)

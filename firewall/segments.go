@@ -101,6 +101,18 @@ func (s *Segments) Named(name string) *Segment {
 	return &s.List[i]
 }
 
+// WithNames is rs with other names found for its segments, by segment.
+func (rs *Ruleset) WithNames(names map[string][]Admitted, now time.Time) *Ruleset {
+	out := *rs
+	out.Segments.List = slices.Clone(rs.Segments.List)
+	for i := range out.Segments.List {
+		if x := &out.Segments.List[i]; x.Egress == EgressList {
+			x.Names = liveNames(names[x.Name], now)
+		}
+	}
+	return &out
+}
+
 // normalize is a copy in which equal meanings are equal values: sorted, disjoint, and without names that have ended.
 func (s Segments) normalize(now time.Time) Segments {
 	out := Segments{Bridges: sortedCopy(s.Bridges), List: slices.Clone(s.List)}

@@ -17,6 +17,7 @@ func segmentCases() []testCase {
 		{"segments: names end by themselves", segmentNames},
 		{"segments: within one bridge", segmentInside},
 		{"segments: peers are limited", segmentLimits},
+		{"segments: default classes at their boundary", segmentClasses},
 		{"segments: what comes in", segmentIn},
 		{"segments: blocks hold", segmentBlocks},
 	}
