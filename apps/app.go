@@ -13,6 +13,9 @@ type Config struct {
 	// while there are apps.
 	Pool4 string `json:"pool4,omitempty"`
 	Pool6 string `json:"pool6,omitempty"`
+	// Resolvers are the name servers that names of apps are asked of, as addresses with an optional port; none are those of
+	// the host.
+	Resolvers []string `json:"resolvers,omitempty"`
 	// RequireAppArmor is whether apps are refused on a kernel without AppArmor; the default is true, and false leaves a health
 	// condition.
 	RequireAppArmor *bool `json:"require_apparmor,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -103,6 +104,8 @@ func (c *Config) container(a *App, v *Version, f Facts) (Container, error) {
 		Limits: a.Limits.Over(m.Limits).WithDefaults(), Capabilities: slices.Sorted(slices.Values(m.Capabilities)), Starts: a.Starts,
 		StopSignal: m.StopSignal, StopGrace: int(cmp.Or(time.Duration(m.StopGrace), stopGrace) / time.Second),
 	}
+	gateway4, gateway6 := c.Gateways(a)
+	out.DNS = []netip.Addr{gateway4, gateway6}
 	for i, vol := range a.Volumes(v) {
 		out.Mounts = append(out.Mounts, Mount{Volume: vol.Name, Path: m.Data[i].Path})
 	}

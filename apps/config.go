@@ -18,6 +18,11 @@ var (
 func (c *Config) Validate() error {
 	var e field.Errors
 	c.validatePools(&e)
+	for i, r := range c.Resolvers {
+		if _, err := ParseResolver(r); err != nil {
+			e.Add(field.Index("resolvers", i), "%q is not an address; write for example 192.0.2.53 or [2001:db8::53]:5353", r)
+		}
+	}
 	names, domains, numbers := map[string]bool{}, map[string]string{}, map[int]string{}
 	ports := map[string]string{}
 	for i := range c.Apps {

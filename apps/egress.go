@@ -33,7 +33,11 @@ func (g Egress) validate() error {
 		e.Add("mode", "%q is not known; write internet, none or list", g.Mode)
 	}
 	for i, h := range g.Hosts {
-		if _, err := ParseDestination(h); err != "" {
+		d, err := ParseDestination(h)
+		if err == "" && !d.public() {
+			err = "is not public, and apps reach nothing that is not"
+		}
+		if err != "" {
 			e.Add(field.Index("hosts", i), "%q %s", h, err)
 		}
 	}
@@ -45,6 +49,12 @@ type Destination struct {
 	Name   string
 	Prefix netip.Prefix
 	Port   uint16
+}
+
+// public reports whether d is not wholly a part of the address space that is nobody's on the internet.
+func (d Destination) public() bool {
+	a := d.Prefix.Addr()
+	return d.Name != "" || d.Prefix.Bits() == 0 || !a.IsPrivate() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast() && !a.IsUnspecified()
 }
 
 // ParseDestination reads "example.org", "*.example.org:443", "192.0.2.0/24", "[2001:db8::1]:443". why says what is wrong.

@@ -100,6 +100,8 @@ type Port struct {
 	Container uint16 `json:"container"`
 	Default   uint16 `json:"default,omitempty"`
 	Count     int    `json:"count,omitempty"`
+	// Limit names a limit class of this host, such as "mail", that each source is held to.
+	Limit string `json:"limit,omitempty"`
 	// Optional ports are closed until the operator opens them.
 	Optional bool `json:"optional,omitempty"`
 }

@@ -58,7 +58,9 @@ type Container struct {
 	V4         netip.Addr  `json:"v4"`
 	V6         netip.Addr  `json:"v6"`
 	Publish    []Published `json:"publish,omitempty"`
-	Limits     Limits      `json:"limits"`
+	// DNS is where it asks for names.
+	DNS    []netip.Addr `json:"dns,omitempty"`
+	Limits Limits       `json:"limits"`
 	// Capabilities are those that are kept; all others are dropped. The root file system is read-only, new privileges are
 	// never gained, and the engine restarts nothing: none of that can be said otherwise.
 	Capabilities []string `json:"capabilities,omitempty"`

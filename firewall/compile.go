@@ -60,6 +60,13 @@ func Compile(p *Policy, src Source) (*Ruleset, error) {
 	if rs.Echo == EchoLimited {
 		used["ping"] = true
 	}
+	rs.Segments = src.Segments.normalize(src.Now)
+	for _, x := range rs.Segments.List {
+		for _, p := range x.Peers {
+			used[p.Meter] = p.Meter != ""
+		}
+	}
+	delete(used, "")
 	for _, name := range sortedKeys(used) {
 		c, _ := p.limitClass(name)
 		if !c.Limit.IsZero() {
@@ -74,11 +81,18 @@ func Compile(p *Policy, src Source) (*Ruleset, error) {
 	return rs, nil
 }
 
-// dropUnmetered clears the meter of services whose class is "off".
+// dropUnmetered clears the meter of services and peers whose class is "off".
 func (rs *Ruleset) dropUnmetered() {
 	for i := range rs.Services {
 		if rs.MeterOf(rs.Services[i].Meter) == nil {
 			rs.Services[i].Meter = ""
+		}
+	}
+	for _, x := range rs.Segments.List {
+		for i := range x.Peers {
+			if rs.MeterOf(x.Peers[i].Meter) == nil {
+				x.Peers[i].Meter = ""
+			}
 		}
 	}
 }
@@ -146,4 +160,4 @@ func sortedCopy(in []string) []string {
 	return slices.Compact(out)
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

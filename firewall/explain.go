@@ -18,6 +18,10 @@ type Query struct {
 	Port uint16
 	// Interface is where the packet comes in; empty is any interface that no service names.
 	Interface string
+	// App names a segment: then the flow comes from there, and Source is where it goes to. Here says that this is one of the
+	// host's own addresses, which a ruleset does not know.
+	App  string
+	Here bool
 }
 
 // Verdict is what happens to the flow, and why.
@@ -84,6 +88,9 @@ func (e *explainer) walk() error {
 	if rs.Off {
 		e.v.Admitted, e.v.Rule = true, "the firewall is off"
 		return nil
+	}
+	if e.q.App != "" {
+		return e.fromSegment()
 	}
 	if t, ok := holding(rs.Bans, a); ok {
 		e.inSet("is the source banned?", "bans", true, "yes, "+t.Range.String())

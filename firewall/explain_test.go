@@ -56,7 +56,7 @@ func TestExplain(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			v, err := Explain(rs, Query{netip.MustParseAddr(tt.from), tt.proto, tt.port, tt.iface}, lookup)
+			v, err := Explain(rs, Query{Source: netip.MustParseAddr(tt.from), Protocol: tt.proto, Port: tt.port, Interface: tt.iface}, lookup)
 			if err != nil {
 				t.Fatal(err)
 			}

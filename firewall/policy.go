@@ -180,4 +180,6 @@ type Source struct {
 	Geo []BigSet
 	// OwnAddresses are the addresses of the host's interfaces.
 	OwnAddresses []netip.Addr
+	// Segments are the networks of apps.
+	Segments Segments
 }

@@ -26,6 +26,8 @@ type Ruleset struct {
 	SYN     string         `json:"syn,omitempty"`
 	Forward ForwardRuleset `json:"forward"`
 	Output  OutputRuleset  `json:"output"`
+	// Segments are asked before Forward, which does not concern them.
+	Segments Segments `json:"segments,omitzero"`
 }
 
 // Timed is a range with the moment at which it ends by itself; zero is never.
@@ -97,12 +99,14 @@ type Reason string
 // The reasons, in the order in which a packet meets them.
 const (
 	ReasonBan     Reason = "ban"
+	ReasonSpoof   Reason = "spoof"   // from a segment, with a source of somebody else
 	ReasonInvalid Reason = "invalid" // connection tracking cannot place the packet
 	ReasonSYN     Reason = "syn"     // more new connections than Ruleset.SYN allows
 	ReasonBlock   Reason = "block"
 	ReasonFeed    Reason = "feed"
 	ReasonGeo     Reason = "geo"    // with the scope: "geo:geo0"
 	ReasonLimit   Reason = "limit"  // with the meter: "limit:ssh"
+	ReasonEgress  Reason = "egress" // from a segment, to what it does not reach
 	ReasonClosed  Reason = "closed" // no service admits it
 	ReasonForward Reason = "forward"
 	ReasonOutput  Reason = "output"
@@ -144,5 +148,10 @@ func (rs *Ruleset) Without(now time.Time) *Ruleset {
 	out := *rs
 	out.Bans = slices.DeleteFunc(slices.Clone(rs.Bans), ended)
 	out.Blocks = slices.DeleteFunc(slices.Clone(rs.Blocks), ended)
+	out.Segments.List = slices.Clone(rs.Segments.List)
+	for i := range out.Segments.List {
+		x := &out.Segments.List[i]
+		x.Names = slices.DeleteFunc(slices.Clone(x.Names), func(a Admitted) bool { return !a.Until.After(now) })
+	}
 	return &out
 }

@@ -81,6 +81,9 @@ func (e *Engine) hostConfig(ctx context.Context, c *apps.Container) (*container.
 	for _, m := range c.Mounts {
 		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: m.Volume, Target: m.Path, VolumeOptions: &mount.VolumeOptions{NoCopy: true}})
 	}
+	for _, a := range c.DNS {
+		h.DNS = append(h.DNS, a.String())
+	}
 	for _, p := range c.Publish {
 		port := nat.Port(strconv.Itoa(int(p.Container)) + "/" + p.Protocol)
 		h.PortBindings[port] = append(h.PortBindings[port], nat.PortBinding{HostPort: strconv.Itoa(int(p.Host))})

@@ -17,8 +17,9 @@ func newExplainCommand(a *app) *cobra.Command {
 		Use:   "explain ADDRESS",
 		Short: "Say what happens to a new connection from an address, and why",
 		Long: `Say what happens to a new connection from an address, and why: the rule, list, ban or limit that decides, since when and until when.
+With --app it is a connection from that app to the address.
 Each answer is checked against the kernel; it ends with 3 where the kernel disagrees.`,
-		Example: "  platformctl explain 192.0.2.7\n  platformctl explain 2001:db8::7 --port 22\n  platformctl explain 192.0.2.7 --port 53 --proto udp",
+		Example: "  platformctl explain 192.0.2.7\n  platformctl explain 2001:db8::7 --port 22\n  platformctl explain 192.0.2.7 --port 53 --proto udp\n  platformctl explain 10.0.0.5 --port 443 --app blog",
 		Args:    exactly(1, "explain 192.0.2.7 --port 22"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.Address = args[0]
@@ -28,6 +29,8 @@ Each answer is checked against the kernel; it ends with 3 where the kernel disag
 	f := c.Flags()
 	f.StringVar(&q.Port, "port", "", "the port it wants; without, only what holds for every port is asked")
 	f.StringVar(&q.Protocol, "proto", "", "tcp or udp; tcp where it is not given")
+	f.StringVar(&q.App, "app", "", "the app that wants to reach the address")
+	_ = c.RegisterFlagCompletionFunc("app", a.completeApps(0))
 	f.StringVar(&q.Interface, "interface", "", "where it comes in")
 	return c
 }
@@ -58,6 +61,9 @@ func (a *app) runExplain(ctx context.Context, q client.Question) error {
 func (a *app) printExplanation(x wire.Explanation, q client.Question) {
 	v := x.Verdict
 	what := x.Address
+	if q.App != "" {
+		what = "app " + printable(q.App) + " to " + what
+	}
 	if q.Port != "" {
 		what += " to port " + q.Port
 	}

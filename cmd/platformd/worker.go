@@ -22,6 +22,9 @@ func newWorkerCommand() *cobra.Command {
 		&cobra.Command{Use: "logs FORMAT", Short: "Make strikes of log lines", Args: cobra.ExactArgs(1), Run: func(_ *cobra.Command, args []string) {
 			os.Exit(worker.Logs(args[0], os.Stdin, os.Stdout, os.Stderr))
 		}},
+		&cobra.Command{Use: "resolver", Short: "Answer the name questions of apps", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+			os.Exit(worker.Resolver(os.Stdin, os.Stdout, os.Stderr))
+		}},
 		newWebCommand(),
 	)
 	return c

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/firewall"
+	"github.com/platformd/platformd/internal/nstest"
 )
 
 // The classes of the web and of mail, as they are without configuration: a source that sends as fast as it can gets its
@@ -31,7 +32,7 @@ func defaultClasses(e *env) {
 			before := server.Accepted.Load()
 			burst := meter.Limit.Tokens()
 			start := time.Now()
-			e.newFlows(from.Src, e.host(k, port), 3*burst)
+			e.newFlows(from, e.host(k, port), 3*burst)
 			took := time.Since(start)
 			e.until("what was admitted has arrived", func() bool { return server.Accepted.Load()-before >= int64(burst)*9/10 })
 			e.until("nothing more arrives", e.steady(func() int64 { return server.Accepted.Load() }))
@@ -48,12 +49,41 @@ func defaultClasses(e *env) {
 	}
 }
 
+// The classes that count an app as a whole, as they are without configuration.
+func segmentClasses(e *env) {
+	a := e.apps()
+	e.filterBridges()
+	for i, name := range []string{"database", "mail-relay", "mail-receive", "auth"} {
+		port, k := uint16(7100+i), i%2
+		server := a.addon.Serve(e.T, "udp", port)
+		rs := segmented(firewall.EgressNone)
+		rs.Segments.List[0].Peers = []firewall.Peer{{Addr: a.addon.Addrs()[k], Protocol: firewall.UDP, Port: port, Meter: name}}
+		for _, c := range firewall.DefaultLimits() {
+			if c.Name == name && c.PerApp {
+				rs.Meters = []firewall.Meter{{Name: name, Limit: c.Limit, Sources: firewall.DefaultSources}}
+			}
+		}
+		e.apply(rs)
+		to, burst := netip.AddrPortFrom(a.addon.Addrs()[k], port), rs.Meters[0].Limit.Tokens()
+		start := time.Now()
+		e.newFlows(a.blog.From(a.blog.Addrs()[k]), to, 3*burst)
+		took := time.Since(start)
+		e.until("what was admitted arrives", func() bool { return server.Accepted.Load() >= int64(burst)/2 }) // a socket's buffer is small
+		limit := firewall.ReasonLimit.Of(name)
+		e.until("nothing more is refused", e.steady(func() int64 { return int64(e.refused(limit)) }))
+		most := int64(float64(burst) + took.Seconds()*float64(burst)*1.05 + 5)
+		if got := int64(3*burst) - int64(e.refused(limit)); got < int64(burst)*95/100 || got > most {
+			e.Errorf("%s: %d of %d within %v admitted, want %d to %d", name, got, 3*burst, took, burst, most)
+		}
+	}
+}
+
 // newFlows sends n datagrams, each from a port of its own.
-func (e *env) newFlows(from netip.Addr, to netip.AddrPort, n int) {
+func (e *env) newFlows(from nstest.From, to netip.AddrPort, n int) {
 	e.Helper()
-	err := e.Client1.Do(func() error {
+	err := from.Do(func() error {
 		for i := range n {
-			c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, uint16(10_000+i))), net.UDPAddrFromAddrPort(to))
+			c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Src, uint16(10_000+i))), net.UDPAddrFromAddrPort(to))
 			if err != nil {
 				return err
 			}

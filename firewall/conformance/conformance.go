@@ -26,7 +26,7 @@ type testCase struct {
 func Run(t *testing.T, newDriver New) {
 	t.Run("cases", func(t *testing.T) {
 		for _, group := range [][]testCase{
-			portCases(), icmpCases(), blockCases(), listCases(), limitCases(), forwardCases(), convergeCases(), logCases(),
+			portCases(), icmpCases(), blockCases(), listCases(), limitCases(), forwardCases(), segmentCases(), convergeCases(), logCases(),
 		} {
 			for _, c := range group {
 				t.Run(c.name, func(t *testing.T) {

@@ -57,6 +57,14 @@ func (e *env) full() *firewall.Ruleset {
 		Output:  firewall.OutputRuleset{Closed: true, Services: []firewall.Service{out, service("web", firewall.TCP, 80)}},
 	}
 	hour := time.Now().Add(time.Hour)
+	rs.Segments = firewall.Segments{Bridges: []string{"br-app*"}, List: []firewall.Segment{
+		{Name: "blog", Bridge: "br-app1", V4: blogNet[0], V6: blogNet[1], Egress: firewall.EgressList,
+			Reach: []firewall.Reach{{Range: rangesOf("203.0.113.0/24")[0]}, {Range: rangesOf("203.0.114.1-203.0.114.9")[0], Port: 443}, {Range: rangesOf("2001:db8:2::/64")[0], Port: 443}},
+			Names: []firewall.Admitted{{Addr: blogNet[0].Addr(), Until: hour}, {Addr: blogNet[1].Addr(), Port: 443, Until: hour}},
+			Peers: []firewall.Peer{{Addr: nth(blogNet, 0, 1), Protocol: firewall.UDP, Port: 53}, {Addr: nth(blogNet, 1, 4), Protocol: firewall.TCP, Port: 5432, Meter: "web"}}},
+		{Name: "shop", Bridge: "br-app2", V4: shopNet[0], V6: shopNet[1], Egress: firewall.EgressInternet},
+		{Name: "wiki", Bridge: "br-app30", V4: orphanNet[0], V6: orphanNet[1], Egress: firewall.EgressNone},
+	}}
 	rs.Bans[0].Until, rs.Blocks[0].Until, rs.Blocks[3].Until = hour, hour, hour.Add(10*365*24*time.Hour)
 	return rs
 }

@@ -15,6 +15,7 @@ func leakCases() []testCase {
 	return []testCase{
 		{"nothing leaks while policies change", leakPolicies},
 		{"nothing leaks while a large set changes", leakSets},
+		{"nothing leaks from segments while they change", leakSegments},
 	}
 }
 
@@ -119,4 +120,52 @@ func leakSets(e *env) {
 		}
 	}
 	e.leaked(blasts, n)
+}
+
+// What an app does not reach by any of these rulesets, each for another reason, it does not reach between two of them.
+func leakSegments(e *env) {
+	n, limit := 200, 60*time.Second
+	if testing.Short() {
+		n, limit = 60, 10*time.Minute
+	}
+	a := e.apps()
+	var rulesets []*firewall.Ruleset
+	add := func(egress firewall.Egress, edit func(rs *firewall.Ruleset, blog *firewall.Segment)) {
+		rs := segmented(egress)
+		edit(rs, &rs.Segments.List[0])
+		rulesets = append(rulesets, rs)
+	}
+	target := []string{"198.51.100.2", "2001:db8:1::2"}
+	reach := func(port uint16, to ...string) (out []firewall.Reach) {
+		for _, r := range rangesOf(to...) {
+			out = append(out, firewall.Reach{Range: r, Port: port})
+		}
+		return out
+	}
+	add(firewall.EgressNone, func(*firewall.Ruleset, *firewall.Segment) {})
+	add(firewall.EgressInternet, func(rs *firewall.Ruleset, _ *firewall.Segment) { rs.Blocks = timed(target...) })
+	add(firewall.EgressList, func(_ *firewall.Ruleset, x *firewall.Segment) { x.Reach = reach(443, target...) })
+	add(firewall.EgressInternet, func(rs *firewall.Ruleset, _ *firewall.Segment) { rs.Segments.List = rs.Segments.List[1:] })
+	add(firewall.EgressList, func(_ *firewall.Ruleset, x *firewall.Segment) {
+		x.Reach = reach(0, "203.0.113.0/24", "2001:db8:2::/64")
+	})
+	add(firewall.EgressInternet, func(rs *firewall.Ruleset, _ *firewall.Segment) { rs.Bans = timed(target[0], "2001:db8:1::/64") })
+	add(firewall.EgressInternet, func(_ *firewall.Ruleset, x *firewall.Segment) { x.Bridge = "br-app7" })
+	add(firewall.EgressInternet, func(rs *firewall.Ruleset, _ *firewall.Segment) { rs.Feeds = e.bigSet(target...) })
+	e.apply(rulesets[0])
+	var blasts [2]*nstest.Blast
+	for i := range blasts {
+		blasts[i] = a.blog.From(a.blog.Addrs()[i]).BlastUDP(e.T, e.Client1, netip.AddrPortFrom(e.Client1.Addrs()[i], blastPort))
+	}
+	deadline := time.Now().Add(limit)
+	done := 0
+	for ; done < n && time.Now().Before(deadline); done++ {
+		if _, err := e.d.Apply(e.Context(), rulesets[done*3%len(rulesets)]); err != nil {
+			e.Fatalf("replacement %d: %v", done, err)
+		}
+	}
+	if done < 50 {
+		e.Errorf("%d replacements within %v, want at least 50", done, limit)
+	}
+	e.leaked(blasts, done)
 }

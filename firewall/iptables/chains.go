@@ -25,6 +25,8 @@ const (
 func (b *builder) input() {
 	c := b.chain(chainInput)
 	c.add("loopback", m("-i lo"), "-j", "RETURN")
+	b.fromSegments(c, "segments", "-i", "-j", chainSegment)
+	b.fromSegments(c, "admitted", "-i", "-j", "RETURN")
 	if b.v6 {
 		// RFC 4861, section 6.1: a hop limit of 255 proves that the packet was not forwarded. A neighbour in a banned /64, such
 		// as the router, must stay one.
@@ -83,6 +85,7 @@ func (b *builder) lists() {
 	}
 	c.add("blocks", b.set("blocks", "src"), "-g", b.refuse(firewall.ReasonBlock))
 	// What containers send has the container's address as its source, which no list of others knows.
+	b.fromSegments(c, "segments", "-i", "-j", "RETURN")
 	for _, name := range b.rs.Forward.Bridges {
 		c.add("bridge-"+name, m("-i %s", wildcard(name)), "-j", "RETURN")
 	}
@@ -133,6 +136,7 @@ func (b *builder) destinations() {
 // forward is asked about every packet through this host.
 func (b *builder) forward() {
 	c := b.chain(chainForward)
+	b.fromSegments(c, "segments", "-i", "-j", chainSegment)
 	for _, dir := range []string{"src", "dst"} {
 		c.add("bans-"+dir, append(b.set("bans", dir), b.notSet("allow", dir)...), "-g", b.refuse(firewall.ReasonBan))
 	}
@@ -140,7 +144,11 @@ func (b *builder) forward() {
 	c.add("invalid", m("-m conntrack --ctstate INVALID"), "-g", b.refuse(firewall.ReasonInvalid))
 	c.add("lists", b.notSet("allow", "src"), "-j", chainLists)
 	c.add("destinations", b.notSet("allow", "dst"), "-j", chainDestinations)
+	b.fromSegments(c, "admitted", "-i", "-j", "RETURN")
 	c.add("published", m("-m conntrack --ctstate DNAT"), "-g", chainServices)
+	if len(b.rs.Segments.Bridges) > 0 {
+		b.fromSegments(c, "into", "-o", "-g", b.refuse(firewall.ReasonForward))
+	}
 	if b.rs.Forward.Open {
 		return
 	}
@@ -165,6 +173,7 @@ func (b *builder) output() {
 	if !b.rs.Output.Closed {
 		return
 	}
+	b.fromSegments(c, "segments", "-o", "-j", "RETURN") // the proxy
 	icmp, dhcp := "icmp", uint16(67)
 	if b.v6 {
 		icmp, dhcp = "ipv6-icmp", 547

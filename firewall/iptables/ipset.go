@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -35,10 +36,17 @@ const (
 
 	dataIP       = 1
 	dataCIDR     = 3
+	dataPort     = 4
 	dataTimeout  = 6
+	dataProto    = 7
 	dataMaxElem  = 19
 	dataNetmask  = 20
 	dataElements = 24
+
+	// Of elements; the numbers mean something else of sets.
+	dataIP2   = 20
+	dataCIDR2 = 21
+	dataIface = 23
 
 	flagListSetName = 1 << 1
 	flagListHeader  = 1 << 2
@@ -55,6 +63,7 @@ type kernelSet struct {
 	netmask      uint8
 	elements     uint32
 	members      map[netip.Prefix]uint32 // seconds left, 0 is forever; empty where they were not read
+	tuples       map[string]uint32       // the same of a set of several dimensions
 }
 
 func dialIPSet() (*netlink.Conn, error) {
@@ -107,7 +116,7 @@ func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, er
 	}
 	out := map[string]*kernelSet{}
 	for _, msg := range msgs { // a long list of elements is several messages, each with the name
-		s := &kernelSet{members: map[netip.Prefix]uint32{}}
+		s := &kernelSet{members: map[netip.Prefix]uint32{}, tuples: map[string]uint32{}}
 		if err := s.decode(msg.Data); err != nil {
 			return nil, fmt.Errorf("list ipsets: %w", err)
 		}
@@ -116,6 +125,7 @@ func list(c *netlink.Conn, name string, flags uint32) (map[string]*kernelSet, er
 		}
 		if first := out[s.name]; first != nil {
 			maps.Copy(first.members, s.members)
+			maps.Copy(first.tuples, s.tuples)
 			continue
 		}
 		out[s.name] = s
@@ -203,22 +213,46 @@ func (s *kernelSet) decodeHeader(ad *netlink.AttributeDecoder) error {
 }
 
 func (s *kernelSet) decodeMember(ad *netlink.AttributeDecoder) error {
-	var a netip.Addr
-	bits, left := -1, uint32(0)
+	var a, b netip.Addr
+	bits, bits2, left := -1, -1, uint32(0)
+	var rest []string // dimensions behind the first
+	var port, proto string
 	for ad.Next() {
 		switch ad.Type() {
 		case dataIP:
-			ad.Nested(func(ip *netlink.AttributeDecoder) error {
-				for ip.Next() {
-					a, _ = netip.AddrFromSlice(ip.Bytes())
-				}
-				return nil
-			})
+			ad.Nested(decodeAddress(&a))
 		case dataCIDR:
 			bits = int(ad.Uint8())
 		case dataTimeout:
 			left = ad.Uint32()
+		case dataPort:
+			port = strconv.Itoa(int(ad.Uint16()))
+		case dataProto:
+			proto = map[uint8]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[ad.Uint8()]
+		case dataIP2:
+			ad.Nested(decodeAddress(&b))
+		case dataCIDR2:
+			bits2 = int(ad.Uint8())
+		case dataIface:
+			rest = append(rest, ad.String())
 		}
+	}
+	if port != "" {
+		rest = append(rest, proto+":"+port)
+	}
+	if b.IsValid() {
+		if bits2 < 0 {
+			bits2 = b.BitLen()
+		}
+		rest = append(rest, netip.PrefixFrom(b, bits2).String())
+	}
+	if len(rest) > 0 {
+		first := a.String()
+		if bits >= 0 {
+			first = netip.PrefixFrom(a, bits).String()
+		}
+		s.tuples[strings.Join(append([]string{first}, rest...), ",")] = left
+		return nil
 	}
 	if bits < 0 {
 		bits = a.BitLen()
@@ -229,6 +263,15 @@ func (s *kernelSet) decodeMember(ad *netlink.AttributeDecoder) error {
 	}
 	s.members[p] = left
 	return nil
+}
+
+func decodeAddress(into *netip.Addr) func(*netlink.AttributeDecoder) error {
+	return func(ip *netlink.AttributeDecoder) error {
+		for ip.Next() {
+			*into, _ = netip.AddrFromSlice(ip.Bytes())
+		}
+		return nil
+	}
 }
 
 // element sends a command about one element and waits for the answer. Without a flag that says otherwise, adding what is

@@ -156,7 +156,7 @@ func (s *set) object() firewall.Object {
 	if s.kind == kindBig {
 		return describeBig(o, s.typ(), s.v6, s.content)
 	}
-	return describe(o, s.typ(), s.v6, s.max, s.timed(), s.timeout, netmask, slices.Collect(maps.Keys(s.members)))
+	return describe(o, s.typ(), s.v6, s.max, s.timed(), s.timeout, netmask, slices.Collect(maps.Keys(s.members)), slices.Sorted(maps.Keys(s.tuples)))
 }
 
 func (s *kernelSet) object(used bool) firewall.Object {
@@ -171,7 +171,7 @@ func (s *kernelSet) object(used bool) firewall.Object {
 		}
 		return describeBig(o, s.typ, s.v6, content)
 	}
-	return describe(o, s.typ, s.v6, s.max, s.timed, s.timeout, s.netmask, slices.Collect(maps.Keys(s.members)))
+	return describe(o, s.typ, s.v6, s.max, s.timed, s.timeout, s.netmask, slices.Collect(maps.Keys(s.members)), slices.Sorted(maps.Keys(s.tuples)))
 }
 
 func describeBig(o firewall.Object, typ string, v6 bool, content string) firewall.Object {
@@ -180,7 +180,7 @@ func describeBig(o firewall.Object, typ string, v6 bool, content string) firewal
 	return o
 }
 
-func describe(o firewall.Object, typ string, v6 bool, most uint32, timed bool, timeout uint32, netmask uint8, members []netip.Prefix) firewall.Object {
+func describe(o firewall.Object, typ string, v6 bool, most uint32, timed bool, timeout uint32, netmask uint8, members []netip.Prefix, tuples []string) firewall.Object {
 	o.Text = fmt.Sprintf("create %s%s %s family %s maxelem %d", setPrefix, o.Name, typ, familyName(v6), most)
 	if netmask != 0 {
 		o.Text += fmt.Sprintf(" netmask %d", netmask)
@@ -195,7 +195,10 @@ func describe(o firewall.Object, typ string, v6 bool, most uint32, timed bool, t
 	for _, p := range members {
 		parts = append(parts, p.String())
 	}
-	o.Digest = hash(parts...)
+	o.Digest = hash(append(parts, tuples...)...)
+	if len(tuples) > 0 {
+		o.Text += fmt.Sprintf(" # %d elements, first %s", len(tuples), tuples[0])
+	}
 	if len(members) > 0 {
 		o.Text += fmt.Sprintf(" # %d elements, first %v", len(members), members[0])
 	}

@@ -14,6 +14,7 @@ import (
 type memberChange struct {
 	set     string // as the kernel calls it
 	prefix  netip.Prefix
+	tuple   string // instead, in a set of several dimensions
 	timed   bool
 	timeout uint32 // seconds; 0 is never
 	remove  bool
@@ -21,13 +22,17 @@ type memberChange struct {
 
 // String is the change as ipset restore reads it.
 func (m memberChange) String() string {
+	what := m.tuple
+	if what == "" {
+		what = m.prefix.String()
+	}
 	switch {
 	case m.remove:
-		return "del " + m.set + " " + m.prefix.String()
+		return "del " + m.set + " " + what
 	case m.timed:
-		return fmt.Sprintf("add %s %v timeout %d", m.set, m.prefix, m.timeout)
+		return fmt.Sprintf("add %s %s timeout %d", m.set, what, m.timeout)
 	}
-	return "add " + m.set + " " + m.prefix.String()
+	return "add " + m.set + " " + what
 }
 
 // few is how many changes are made one by one: about as many as take as long as starting a program.
@@ -38,7 +43,7 @@ func (d *Driver) alter(ctx context.Context, changes []memberChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	if len(changes) > few {
+	if len(changes) > few || slices.ContainsFunc(changes, func(m memberChange) bool { return m.tuple != "" }) {
 		return d.ipsetRestore(ctx, lines(changes))
 	}
 	c, err := dialIPSet()
@@ -81,6 +86,9 @@ func (s *set) fill(name string) []string {
 	for _, p := range s.sorted() {
 		out = append(out, s.adding(name, p))
 	}
+	for _, t := range slices.Sorted(maps.Keys(s.tuples)) {
+		out = append(out, s.addingTuple(name, t))
+	}
 	return lines(out)
 }
 
@@ -103,8 +111,11 @@ func (s *set) delta(name string, have *kernelSet) (stricter, looser []memberChan
 	if s.kind == kindAllow {
 		add, del = &looser, &stricter
 	}
-	if s.kind == kindMeter {
+	switch s.kind {
+	case kindMeter:
 		return nil, nil
+	case kindTuples, kindNames:
+		return s.tupleDelta(name, have)
 	}
 	for _, p := range s.sorted() {
 		left, there := have.members[p]
@@ -122,6 +133,35 @@ func (s *set) delta(name string, have *kernelSet) (stricter, looser []memberChan
 	for p := range have.members {
 		if _, wanted := s.members[p]; !wanted {
 			*del = append(*del, memberChange{set: name, prefix: p, remove: true})
+		}
+	}
+	return stricter, looser
+}
+
+func (s *set) addingTuple(name, t string) memberChange {
+	m := memberChange{set: name, tuple: t, timed: s.timed()}
+	if m.timed {
+		m.timeout = seconds(s.tuples[t], s.now)
+	}
+	return m
+}
+
+// tupleDelta is delta for a set of several dimensions.
+func (s *set) tupleDelta(name string, have *kernelSet) (stricter, looser []memberChange) {
+	for _, t := range slices.Sorted(maps.Keys(s.tuples)) {
+		left, there := have.tuples[t]
+		want := seconds(s.tuples[t], s.now)
+		switch {
+		case there && (!s.timed() || max(want, left)-min(want, left) <= 2):
+		case there && want < left:
+			stricter = append(stricter, s.addingTuple(name, t))
+		default:
+			looser = append(looser, s.addingTuple(name, t))
+		}
+	}
+	for t := range have.tuples {
+		if _, wanted := s.tuples[t]; !wanted {
+			stricter = append(stricter, memberChange{set: name, tuple: t, remove: true})
 		}
 	}
 	return stricter, looser

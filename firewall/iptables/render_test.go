@@ -59,6 +59,9 @@ func TestRenderGolden(t *testing.T) {
 			},
 			Forward: firewall.ForwardRuleset{Bridges: firewall.DefaultBridges()},
 			Output:  firewall.OutputRuleset{Closed: true, Services: []firewall.Service{web}},
+			Segments: firewall.Segments{Bridges: []string{"br-app*"}, List: []firewall.Segment{{Name: "blog", Bridge: "br-app1", Egress: firewall.EgressList,
+				V4: netip.MustParsePrefix("10.212.0.16/28"), V6: netip.MustParsePrefix("fd70:6c61:7466:1::/64"), Reach: []firewall.Reach{{Range: parse(t, "203.0.113.0/24")[0], Port: 443}},
+				Peers: []firewall.Peer{{Addr: netip.MustParseAddr("10.212.0.17"), Protocol: firewall.UDP, Port: 53}, {Addr: netip.MustParseAddr("10.212.0.20"), Protocol: firewall.TCP, Port: 5432, Meter: "ssh"}}}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

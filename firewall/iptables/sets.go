@@ -20,6 +20,8 @@ const (
 	kindSources                // of a service; its name tells its content
 	kindMeter                  // filled by packets
 	kindBig                    // from a file; its name in the kernel tells its content
+	kindTuples                 // of several dimensions; its members make the policy looser
+	kindNames                  // the same, each with its own end
 )
 
 // maxSmall is how many elements a small set can have. The kernel allocates by use, not by this.
@@ -39,13 +41,19 @@ type set struct {
 	max     uint32
 	timeout uint32 // seconds; kindMeter
 	now     time.Time
+	// dimensions is the type of a set of tuples, whose members are written as ipset(8) does.
+	dimensions string
+	tuples     map[string]time.Time
 }
 
-func (s *set) timed() bool { return s.kind == kindDeny || s.kind == kindMeter }
+func (s *set) timed() bool { return s.kind == kindDeny || s.kind == kindMeter || s.kind == kindNames }
 
 func (s *set) typ() string {
 	if s.kind == kindMeter {
 		return "hash:ip"
+	}
+	if s.dimensions != "" {
+		return s.dimensions
 	}
 	return "hash:net"
 }
@@ -88,6 +96,7 @@ func (s *spec) listSets(rs *firewall.Ruleset, now time.Time) error {
 			}
 		}
 	}
+	s.segmentSets(rs, now)
 	for _, x := range s.sets {
 		x.now = now
 		if len(setPrefix+x.name) > 31 || (x.kind == kindBig && len(x.kernelName(1<<25)) > 31) {

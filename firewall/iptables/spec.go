@@ -29,6 +29,7 @@ func newSpec(rs *firewall.Ruleset, now time.Time) (*spec, error) {
 	}
 	for i, t := range s.tables {
 		b := &builder{spec: s, rs: rs, t: t, v6: i == 1, digit: []string{"4", "6"}[i]}
+		b.segments()
 		b.input()
 		b.lists()
 		b.services()

@@ -12,6 +12,7 @@ import (
 var (
 	_ firewall.Stager    = (*Driver)(nil)
 	_ firewall.Tightener = (*Driver)(nil)
+	_ firewall.Admitter  = (*Driver)(nil)
 )
 
 // Stage implements firewall.Stager: big sets are loaded under the names that the rules of rs will mention. Apply keeps
@@ -97,6 +98,29 @@ func (d *Driver) Tighten(ctx context.Context, rs *firewall.Ruleset) error {
 	}
 	if err := d.alter(ctx, stricter); err != nil {
 		return fmt.Errorf("iptables: tighten: %w", err)
+	}
+	return nil
+}
+
+// Admit implements firewall.Admitter: it adds what is missing in the sets of names, and looks at no rules.
+func (d *Driver) Admit(ctx context.Context, rs *firewall.Ruleset) error {
+	s, err := newSpec(rs, d.now())
+	if err != nil || s.off {
+		return err
+	}
+	k, err := readOnlySets(false)
+	if err != nil {
+		return fmt.Errorf("iptables: admit: %w", err)
+	}
+	var add []memberChange
+	for _, x := range s.sets {
+		if have := k.sets[setPrefix+x.name]; x.kind == kindNames && have != nil && x.fits(have) {
+			_, looser := x.delta(setPrefix+x.name, have)
+			add = append(add, looser...)
+		}
+	}
+	if err := d.alter(ctx, add); err != nil {
+		return fmt.Errorf("iptables: admit: %w", err)
 	}
 	return nil
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/platformd/platformd/firewall"
 )
 
 // application is one Apply, in three steps. prepare makes and fills set generations that nothing refers to yet. switchOver
@@ -71,6 +69,17 @@ func (a *application) reuse(x *set, now time.Time) bool {
 	}
 	cur := a.have.current(x.name)
 	switch {
+	case x.kind == kindNames:
+		if cur == nil || !shaped(cur) {
+			return false
+		}
+		d := delta{set: x.kernel(table(), cur.name)}
+		d.tuples.remove, d.tuples.renew, d.tuples.add = tupleDifference(cur.tuples, x.tuples, now)
+		if !d.empty() {
+			a.deltas = append(a.deltas, d)
+		}
+		a.names[x.name] = cur.name
+		return true
 	case x.kind == kindBans || x.kind == kindTimed:
 		if cur == nil || !shaped(cur) {
 			return false
@@ -126,11 +135,11 @@ func (a *application) switchOver() error {
 	now := time.Now()
 	for _, d := range a.deltas {
 		// Before Linux 6.12 only removing and adding renews an element's timeout.
-		if err := a.remove(d.set, d.renew, d.intervals); err != nil {
+		if err := a.remove(d.set, d.renewed()); err != nil {
 			return err
 		}
-		for part := range slices.Chunk(slices.Concat(d.renew, d.add), 500) {
-			if err := a.nc.SetAddElements(d.set, elements(part, d.intervals, now)); err != nil {
+		for part := range slices.Chunk(d.added(now), 500) {
+			if err := a.nc.SetAddElements(d.set, part); err != nil {
 				return fmt.Errorf("change set %s: %w", d.set.Name, err)
 			}
 		}
@@ -143,9 +152,9 @@ func (a *application) switchOver() error {
 	return a.flush("switch rules")
 }
 
-func (a *application) remove(set *nftables.Set, members []firewall.Timed, intervals bool) error {
+func (a *application) remove(set *nftables.Set, members []nftables.SetElement) error {
 	for part := range slices.Chunk(members, 500) {
-		if err := a.nc.SetDeleteElements(set, elements(part, intervals, time.Time{})); err != nil {
+		if err := a.nc.SetDeleteElements(set, part); err != nil {
 			return fmt.Errorf("change set %s: %w", set.Name, err)
 		}
 	}
@@ -156,8 +165,9 @@ func (a *application) remove(set *nftables.Set, members []firewall.Timed, interv
 func (a *application) cleanUp() error {
 	removes := false
 	for _, d := range a.deltas {
-		removes = removes || len(d.remove) > 0
-		if err := a.remove(d.set, d.remove, d.intervals); err != nil {
+		gone := d.removed()
+		removes = removes || len(gone) > 0
+		if err := a.remove(d.set, gone); err != nil {
 			return err
 		}
 	}
@@ -173,7 +183,7 @@ func (a *application) cleanUp() error {
 
 // adds reports whether switchOver has added members.
 func (a *application) adds() bool {
-	return slices.ContainsFunc(a.deltas, func(d delta) bool { return len(d.add)+len(d.renew) > 0 })
+	return slices.ContainsFunc(a.deltas, func(d delta) bool { return len(d.add)+len(d.renew)+len(d.tuples.add)+len(d.tuples.renew) > 0 })
 }
 
 // awaitPackets returns when every packet has left the kernel's receive path that was in it before: one that has passed the

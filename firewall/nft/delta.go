@@ -16,6 +16,24 @@ type delta struct {
 	intervals   bool
 	remove, add []firewall.Timed
 	renew       []firewall.Timed // members whose end changes
+	tuples      struct{ remove, add, renew []tuple }
+}
+
+func (d *delta) empty() bool {
+	return len(d.remove)+len(d.add)+len(d.renew)+len(d.tuples.remove)+len(d.tuples.add)+len(d.tuples.renew) == 0
+}
+
+// added, renewed and removed are elements for the kernel; those that go need no end.
+func (d *delta) added(now time.Time) []nftables.SetElement {
+	return append(elements(slices.Concat(d.renew, d.add), d.intervals, now), tupleElements(slices.Concat(d.tuples.renew, d.tuples.add), now)...)
+}
+
+func (d *delta) renewed() []nftables.SetElement {
+	return append(elements(d.renew, d.intervals, time.Time{}), tupleElements(d.tuples.renew, time.Time{})...)
+}
+
+func (d *delta) removed() []nftables.SetElement {
+	return append(elements(d.remove, d.intervals, time.Time{}), tupleElements(d.tuples.remove, time.Time{})...)
 }
 
 // expirySlack is how much an end in the kernel may differ from the wanted one before it is set again: reading, writing

@@ -3,6 +3,7 @@ package nft
 import (
 	"bytes"
 	"context"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -25,6 +26,8 @@ func TestDocument(t *testing.T) {
 	for name, rs := range map[string]*firewall.Ruleset{
 		"closed": {Echo: firewall.EchoClosed},
 		"everything": {
+			Segments: firewall.Segments{Bridges: []string{"br-app*"}, List: []firewall.Segment{{Name: "blog", Bridge: "br-app1", V4: netip.MustParsePrefix("10.212.0.16/28"), V6: netip.MustParsePrefix("fd00:1::/64"),
+				Egress: firewall.EgressList, Reach: []firewall.Reach{{Range: source}}, Peers: []firewall.Peer{{Addr: netip.MustParseAddr("10.212.0.20"), Protocol: firewall.TCP, Port: 5432, Meter: "ssh"}}}}},
 			Echo: firewall.EchoLimited, SYN: "syn", Feeds: firewall.BigSet{V4: 1, V6: 1},
 			Geo: []firewall.GeoScope{
 				{Name: "geo0", Refuse: "in", Set: firewall.BigSet{V4: 1, V6: 1}},

@@ -46,6 +46,7 @@ func (a *application) create(x *set, now time.Time) error {
 	if err := a.nc.AddSet(k, nil); err != nil {
 		return fmt.Errorf("create set %s: %w", k.Name, err)
 	}
+	entries = append(entries, tupleElements(x.tuples, now)...)
 	for part := range slices.Chunk(entries, 256) {
 		if err := a.nc.SetAddElements(k, part); err != nil {
 			return fmt.Errorf("fill set %s: %w", k.Name, err)
@@ -197,7 +198,7 @@ func (a *application) verifySmall(x *set, k *nftables.Set) error {
 		if err := o.read(a.nc); err != nil {
 			return err
 		}
-		if x.kind != kindTimed && x.kind != kindBans && o.content != x.content() {
+		if x.kind != kindTimed && x.kind != kindBans && x.kind != kindNames && o.content != x.content() {
 			return fmt.Errorf("set %s was filled, but the kernel holds something else", k.Name)
 		}
 		return nil

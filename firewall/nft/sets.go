@@ -25,6 +25,8 @@ const (
 	kindMeter                   // filled by packets
 	kindServices                // the map from protocol and port to a verdict
 	kindPages                   // a hash of the parts of the address space in which big sets have something
+	kindTuples                  // keys of several fields, each an interval
+	kindNames                   // single keys of several fields, each with its own end: a hash
 )
 
 // set is one kernel set as it should be. A set with generations has "_" and eight characters after its name in the
@@ -42,6 +44,8 @@ type set struct {
 	big         *firewall.BigSet
 	lists       []*firewall.BigSet // kindPages
 	services    []servicePort
+	key         nftables.SetDatatype // kindTuples, kindNames
+	tuples      []tuple              // the same
 }
 
 type servicePort struct {
@@ -91,10 +95,14 @@ func bigLen(b firewall.BigSet, v6 bool) int {
 // smallSets adds the families of a short list that have members.
 func (s *spec) smallSets(name string, rs []ranges.Range) {
 	for _, f := range families() {
-		v6 := f.digit == "6"
-		if members := ofFamily(untimed(rs), v6); len(members) > 0 {
-			s.sets = append(s.sets, &set{name: name + f.digit, kind: kindRanges, v6: v6, generations: true, small: members})
-		}
+		s.smallFamily(name, rs, f.digit == "6")
+	}
+}
+
+func (s *spec) smallFamily(name string, rs []ranges.Range, v6 bool) {
+	x := &set{kind: kindRanges, v6: v6, generations: true, small: ofFamily(untimed(rs), v6)}
+	if x.name = name + x.family().digit; len(x.small) > 0 {
+		s.sets = append(s.sets, x)
 	}
 }
 
@@ -193,6 +201,8 @@ func (x *set) content() string {
 			parts = append(parts, l.Digest)
 		}
 		return digestOf(parts...)
+	case x.kind == kindTuples || x.kind == kindNames:
+		return digestTuples(x.tuples)
 	case x.big != nil:
 		return digestOf(x.big.Digest, x.name, fmt.Sprint(bigLen(*x.big, x.v6)))
 	}
@@ -219,12 +229,19 @@ func (x *set) kernel(table *nftables.Table, name string) *nftables.Set {
 	case kindPages:
 		// The kernel takes its fastest hash where the size is known and the key has four bytes.
 		k.KeyType, k.Size = nftables.TypeIPAddr, 1<<pageBits
+	case kindTuples:
+		k.KeyType, k.Interval, k.Concatenation = x.key, true, true
+	case kindNames:
+		k.KeyType, k.HasTimeout, k.Size = x.key, true, maxNames
 	}
 	return k
 }
 
 // maxBans is how many sources can be banned at once; the oldest end first is decided above this package.
 const maxBans = 1 << 20
+
+// maxNames is how many addresses can be reached by name at once, by all segments together.
+const maxNames = 1 << 16
 
 // text is the set's declaration in nft(8) syntax, for people.
 func (x *set) text() string {
@@ -241,6 +258,10 @@ func (x *set) text() string {
 		return fmt.Sprintf("type %s; flags dynamic,timeout; timeout %v; size %d", typ, x.timeout, x.size)
 	case kindServices:
 		return fmt.Sprintf("type inet_proto . inet_service : verdict; flags interval; %d entries", len(x.services))
+	case kindTuples:
+		return fmt.Sprintf("type %s; flags interval; %d entries", x.key.Name, len(x.tuples))
+	case kindNames:
+		return fmt.Sprintf("type %s; flags timeout; size %d; %d entries", x.key.Name, maxNames, len(x.tuples))
 	}
 	if x.kind == kindPages {
 		return fmt.Sprintf("type ipv4_addr; size %d; of %d lists", 1<<pageBits, len(x.lists))

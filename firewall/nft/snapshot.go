@@ -43,6 +43,12 @@ func (s *snapshot) without(now time.Time) *snapshot {
 			y.content = digestLines(len(y.members), func(i int) string { return y.members[i].Range.String() })
 			o = &y
 		}
+		if ended := func(t tuple) bool { return !t.until.IsZero() && !t.until.After(now) }; slices.ContainsFunc(o.tuples, ended) {
+			y := *o
+			y.tuples = slices.DeleteFunc(slices.Clone(o.tuples), ended)
+			y.content = digestTuples(y.tuples)
+			o = &y
+		}
 		out.sets = append(out.sets, o)
 	}
 	return &out
@@ -55,6 +61,7 @@ type observedSet struct {
 	inUse   bool // a rule refers to it
 	staged  bool // made by Stage; it is not there for those who only look
 	members []firewall.Timed
+	tuples  []tuple // instead, where the key has several fields
 	// content is as set.content: of the members read, or of what the set's comment says for a set too big to be read.
 	content string
 }
@@ -157,6 +164,11 @@ func (o *observedSet) read(nc *nftables.Conn) error {
 		}
 		slices.Sort(lines)
 		o.content = digestLines(len(lines), func(i int) string { return lines[i] })
+		return nil
+	}
+	if compound(o.keyType) {
+		o.tuples = decodeTuples(elements, time.Now())
+		o.content = digestTuples(o.tuples)
 		return nil
 	}
 	o.members = decodeMembers(elements, o.flags&unix.NFT_SET_INTERVAL != 0, time.Now())

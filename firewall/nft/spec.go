@@ -88,6 +88,7 @@ func newSpec(rs *firewall.Ruleset) *spec {
 	}
 	s.listSets(rs)
 	s.raw(rs)
+	s.segments(rs)
 	s.prerouting(rs)
 	s.services(rs)
 	s.destinations(rs)
@@ -131,6 +132,9 @@ func (s *spec) prerouting(rs *firewall.Ruleset) {
 	c.add("established", ctState("established", "related"), accept())
 	c.add("loopback", iifname("lo"), accept())
 	c.add("invalid", ctState("invalid"), goTo(s.refuse(firewall.ReasonInvalid)))
+	for _, b := range rs.Segments.Bridges {
+		c.add("segments "+b, iifname(b), goTo("segment"))
+	}
 	c.add("neighbours", icmp6("133-136", 133, 136), hopLimit255(), accept())
 	c.add("listeners", icmp6("130-132", 130, 132), fromLinkLocal(), accept())
 	c.add("listeners2", icmp6("143", 143, 143), fromLinkLocal(), accept())
@@ -210,6 +214,17 @@ func (s *spec) forward(rs *firewall.Ruleset) {
 	c := s.chain("forward", &hook{"forward", 2, -10}, "only drops: what an engine's own chains admit later must also pass here")
 	c.add("established", ctState("established", "related"), accept())
 	c.add("destinations", jump("destinations"))
+	for _, b := range rs.Segments.Bridges {
+		c.add("from segments "+b, iifname(b), accept()) // "segment" has been asked
+	}
+	for _, b := range rs.Segments.Bridges {
+		c.add("to segments "+b, oifname(b), goTo("to_segment"))
+	}
+	if len(rs.Segments.Bridges) > 0 {
+		to := s.chain("to_segment", nil, "into networks of containers: only through published ports")
+		to.add("published", ctDNAT(), accept())
+		to.add("refuse", goTo(s.refuse(firewall.ReasonForward)))
+	}
 	if rs.Forward.Open {
 		return
 	}
@@ -227,6 +242,9 @@ func (s *spec) output(rs *firewall.Ruleset) {
 	c.add("destinations", jump("destinations"))
 	if !rs.Output.Closed {
 		return
+	}
+	for _, b := range rs.Segments.Bridges {
+		c.add("segments "+b, oifname(b), accept()) // the proxy
 	}
 	c.add("icmp", l4proto("icmp", 1), accept())
 	c.add("icmpv6", l4proto("ipv6-icmp", 58), accept())
@@ -252,11 +270,16 @@ func (s *spec) output(rs *firewall.Ruleset) {
 
 // meter ends what goes beyond m for a reason, and ends the rest with within.
 func (s *spec) meter(c *chain, m firewall.Meter, reason firewall.Reason, within stmt) {
+	s.meterBy(c, m, family.source, reason, within)
+}
+
+// meterBy is meter for something else than the source.
+func (s *spec) meterBy(c *chain, m firewall.Meter, by counted, reason firewall.Reason, within stmt) {
 	beyond := goTo(s.refuse(reason))
 	if m.Limit.Concurrent > 0 {
 		s.meterSet("c_"+word(m.Name)+"_", m, 0)
 		c.addBoth("concurrent", func(f family) []stmt {
-			return []stmt{countMeter(f, "c_"+word(m.Name)+"_", m.Limit.Concurrent), beyond}
+			return []stmt{countMeter(f, by, "c_"+word(m.Name)+"_", m.Limit.Concurrent), beyond}
 		})
 	}
 	if m.Limit.Rate > 0 {
@@ -264,7 +287,7 @@ func (s *spec) meter(c *chain, m firewall.Meter, reason firewall.Reason, within 
 		refill := time.Duration(m.Limit.Tokens()) * m.Limit.Per / time.Duration(m.Limit.Rate)
 		s.meterSet("m_"+word(m.Name)+"_", m, max(refill+refill/4, 10*time.Second).Round(time.Second))
 		c.addBoth("rate", func(f family) []stmt {
-			st := rateMeter(f, "m_"+word(m.Name)+"_", m.Limit, m.AdmitWhenFull)
+			st := rateMeter(f, by, "m_"+word(m.Name)+"_", m.Limit, m.AdmitWhenFull)
 			if m.AdmitWhenFull {
 				return []stmt{st, beyond}
 			}

@@ -10,7 +10,10 @@ import (
 	"github.com/platformd/platformd/firewall"
 )
 
-var _ firewall.Tightener = (*Driver)(nil)
+var (
+	_ firewall.Tightener = (*Driver)(nil)
+	_ firewall.Admitter  = (*Driver)(nil)
+)
 
 // Tighten implements firewall.Tightener: it adds what is missing in the sets of bans and blocks, and compares no rule.
 func (d *Driver) Tighten(_ context.Context, rs *firewall.Ruleset) error {
@@ -40,4 +43,30 @@ func (d *Driver) tighten(c *netlink.Conn, nc *nftables.Conn, rs *firewall.Rulese
 		return nil
 	}
 	return a.switchOver()
+}
+
+// Admit implements firewall.Admitter: it adds what is missing in the sets of names, and compares no rule.
+func (d *Driver) Admit(_ context.Context, rs *firewall.Ruleset) error {
+	return connected(func(c *netlink.Conn, nc *nftables.Conn) error {
+		have, err := d.recall(c, nc)
+		if err != nil || !have.exists || rs.Off || len(rs.Segments.Bridges) == 0 {
+			return err
+		}
+		a := &application{wire: c, nc: nc, have: have, want: &spec{}}
+		lists := &spec{}
+		lists.segmentSets(rs)
+		for _, x := range lists.sets {
+			if cur := have.current(x.name); x.kind == kindNames && cur != nil {
+				add := delta{set: x.kernel(table(), cur.name)}
+				_, add.tuples.renew, add.tuples.add = tupleDifference(cur.tuples, x.tuples, time.Now())
+				if !add.empty() {
+					a.deltas = append(a.deltas, add)
+				}
+			}
+		}
+		if len(a.deltas) == 0 {
+			return nil
+		}
+		return a.switchOver()
+	})
 }

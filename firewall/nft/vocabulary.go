@@ -196,11 +196,14 @@ func services(set string) stmt {
 	}}
 }
 
-// rateMeter counts the packet against its source. It matches what is within the limit, or with over what is beyond it.
+// counted loads what a meter counts by.
+type counted func(f family) (text string, exprs []expr.Any)
+
+// rateMeter counts the packet against its source, or another key. It matches what is within the limit, or with over what is beyond it.
 // When the set is full it matches nothing.
-func rateMeter(f family, set string, l ratelimit.Limit, over bool) stmt {
+func rateMeter(f family, by counted, set string, l ratelimit.Limit, over bool) stmt {
 	rate, unit, period, _ := l.PerUnit()
-	text, exprs := f.source()
+	text, exprs := by(f)
 	word := ""
 	if over {
 		word = "over "
@@ -213,8 +216,8 @@ func rateMeter(f family, set string, l ratelimit.Limit, over bool) stmt {
 }
 
 // countMeter matches new connections of a source that already has n open.
-func countMeter(f family, set string, n int) stmt {
-	text, exprs := f.source()
+func countMeter(f family, by counted, set string, n int) stmt {
+	text, exprs := by(f)
 	return stmt{
 		fmt.Sprintf("add @%s%s { %s ct count over %d }", set, f.digit, text, n),
 		append(exprs, &expr.Dynset{SrcRegKey: reg, SetName: set + f.digit, Operation: unix.NFT_DYNSET_OP_ADD, Exprs: []expr.Any{

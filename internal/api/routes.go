@@ -65,11 +65,12 @@ type explainInput struct {
 	Port      string `query:"port" doc:"Without a port, only what holds for every port is asked."`
 	Protocol  string `query:"protocol" doc:"tcp or udp; tcp where it is empty."`
 	Interface string `query:"interface" doc:"Where the packet comes in."`
+	App       string `query:"app" doc:"The flow comes from this app, and goes to the address."`
 }
 
 func (s *server) explain(ctx context.Context, in *explainInput) (Explanation, error) {
 	var errs []error
-	q := firewall.Query{Interface: in.Interface}
+	q := firewall.Query{Interface: in.Interface, App: in.App}
 	var err error
 	if q.Source, err = parseAddress(in.Address); err != nil {
 		errs = append(errs, err)

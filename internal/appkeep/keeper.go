@@ -54,6 +54,9 @@ type Config struct {
 	Settle func(ctx context.Context, action activity.Action, app, summary string, edit func(*apps.Config) error) error
 	// Secret is a value that was generated for an app; the same each time.
 	Secret func(ctx context.Context, app, name string) (string, error)
+	// Ready returns when what keeps an app apart from others is in force; no network is made and no container started before.
+	// Nil is at once.
+	Ready func(ctx context.Context, app string) error
 	// Shift is what the engine adds to user and group numbers (userns-remap).
 	Shift  int
 	Record func(ctx context.Context, r activity.Record)

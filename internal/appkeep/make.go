@@ -48,6 +48,11 @@ func (k *Keeper) make(ctx context.Context, a *apps.App, want *apps.Desired, step
 // step does one step, and tells of it.
 func (k *Keeper) step(ctx context.Context, want *apps.Desired, s apps.Step) error {
 	k.news.tell(Event{App: s.App, Text: s.String()})
+	if (s.Verb == apps.MakeNetwork || s.Verb == apps.Start) && k.cfg.Ready != nil {
+		if err := k.cfg.Ready(ctx, s.App); err != nil {
+			return err
+		}
+	}
 	if err := apps.Apply(ctx, k.cfg.Engine, want, s); err != nil {
 		return fmt.Errorf("%s: %w", s.Verb, err)
 	}

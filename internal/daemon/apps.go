@@ -68,6 +68,7 @@ func (d *Daemon) openApps(ctx context.Context) (*appBook, error) {
 		Current: func() apps.Config { s, _ := d.store.Current(); return s.Apps },
 		Settle:  d.settleApp,
 		Secret:  d.appSecret,
+		Ready:   d.appReady,
 		Record:  d.record, Health: d.health, Now: d.now, Log: d.log,
 	})
 	return b, nil

@@ -96,6 +96,7 @@ type Daemon struct {
 	probes   *probes
 	edge     *edge
 	apps     *appBook
+	resolver *resolving
 	access   *accesslog.Log
 	counts   *counts
 	tallies  tallies
@@ -178,6 +179,7 @@ func (d *Daemon) openStores(ctx context.Context) error {
 	if d.apps, err = d.openApps(ctx); err != nil {
 		return fmt.Errorf("open apps: %w", err)
 	}
+	d.resolver = newResolving(d.now)
 	d.drops = newDrops()
 	d.access, err = accesslog.Open(filepath.Join(d.cfg.DataDir, "logs"), accesslog.Config{})
 	return err
@@ -191,6 +193,9 @@ func (d *Daemon) Close() error {
 	}
 	if d.apps != nil {
 		errs = append(errs, d.apps.Close())
+	}
+	if d.resolver != nil {
+		d.resolver.close()
 	}
 	if d.certs != nil {
 		errs = append(errs, d.certs.store.Close())
@@ -226,6 +231,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.readDrops(ctx) })
 	g.Go(func() error { return d.keepEdge(ctx) })
 	g.Go(func() error { return d.keepApps(ctx) })
+	g.Go(func() error { return d.keepBridgesFiltered(ctx) })
+	g.Go(func() error { return d.keepResolver(ctx) })
 	g.Go(func() error { return d.housekeep(ctx) })
 	g.Go(func() error {
 		return api.Serve(ctx, listener, d, api.ServerConfig{Log: d.log, Version: d.cfg.Version, Asker: d.source, Now: d.now})
@@ -277,7 +284,8 @@ func listen(path string) (net.Listener, error) {
 // facts are what the meaning of a policy depends on, at this moment.
 func (d *Daemon) facts(p *firewall.Policy) host.Facts {
 	feeds, geo := d.lists.sets(p)
-	return host.Facts{Now: d.now(), OwnAddresses: d.addresses(), Bans: d.bans.timed(), Feeds: feeds, Geo: geo, QUIC: portOf(d.cfg.HTTPS)}
+	return host.Facts{Now: d.now(), OwnAddresses: d.addresses(), Bans: d.bans.timed(), Feeds: feeds, Geo: geo, QUIC: portOf(d.cfg.HTTPS),
+		Resolver: d.resolver.usable(), Names: d.resolver.names(d.now())}
 }
 
 // portOf is the port of an address, 0 where there is none.

@@ -41,7 +41,11 @@ func (d *Daemon) Doctor(ctx context.Context, probe bool) ([]api.Finding, error) 
 	found = append(found, doctor.Services(rs, listening)...)
 	found = append(found, doctor.Kernel(sysctl, rs, bridges())...)
 	found = append(found, doctor.Firewalls(otherFirewalls("/"))...)
-	found = append(found, doctor.Docker(dockerConfig("/"))...)
+	config := dockerConfig("/")
+	if s, _ := d.store.Current(); config == nil && len(s.Apps.Apps) > 0 {
+		config = []byte("{}") // an engine runs apps here, with the defaults of Docker
+	}
+	found = append(found, doctor.Docker(config)...)
 	lists, err := d.examineLists(ctx)
 	if err != nil {
 		return nil, err

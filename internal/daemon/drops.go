@@ -104,7 +104,7 @@ func (d *Daemon) Drops(_ context.Context, after uint64, limit int) ([]api.Drop, 
 	var out []api.Drop
 	for _, e := range d.drops.ring.Newest(limit) {
 		if e.Seq > after {
-			out = append(out, wireDrop(e))
+			out = append(out, d.wireDrop(e))
 		}
 	}
 	return out, nil
@@ -113,16 +113,16 @@ func (d *Daemon) Drops(_ context.Context, after uint64, limit int) ([]api.Drop, 
 // FollowDrops implements api.Host.
 func (d *Daemon) FollowDrops(ctx context.Context, after uint64, send func(api.Drop) error) error {
 	for e := range d.drops.ring.Follow(ctx, after) {
-		if err := send(wireDrop(e)); err != nil {
+		if err := send(d.wireDrop(e)); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func wireDrop(e activity.Entry[nflog.Packet]) api.Drop {
+func (d *Daemon) wireDrop(e activity.Entry[nflog.Packet]) api.Drop {
 	p := e.Value
-	return api.Drop{Seq: e.Seq, Time: p.Time, Reason: p.Reason, Protocol: p.Protocol, Source: p.Source.String(), SourcePort: p.SourcePort,
+	return api.Drop{Seq: e.Seq, Time: p.Time, Reason: d.reasonOf(p), Protocol: p.Protocol, Source: p.Source.String(), SourcePort: p.SourcePort,
 		Destination: p.Destination.String(), Port: p.Port, Interface: p.Interface}
 }
 

@@ -23,6 +23,8 @@ type packetFilter struct {
 	now     func() time.Time
 	cut     func(context.Context, []ranges.Range) (int, error) // ends open flows
 
+	// kernel is held by whoever changes the kernel or compares it with what is wanted.
+	kernel  sync.Mutex
 	mu      sync.Mutex
 	cuts    []*cut
 	driver  firewall.Driver
@@ -35,6 +37,8 @@ type packetFilter struct {
 
 // Plan implements reconcile.Subsystem.
 func (p *packetFilter) Plan(ctx context.Context) ([]firewall.Change, error) {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
 	rs, name, err := p.desired()
 	if err != nil {
 		return nil, err
@@ -48,6 +52,8 @@ func (p *packetFilter) Plan(ctx context.Context) ([]firewall.Change, error) {
 
 // Verify implements reconcile.Subsystem.
 func (p *packetFilter) Verify(ctx context.Context) ([]firewall.Change, error) {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
 	p.mu.Lock()
 	d, rs := p.driver, p.applied
 	p.mu.Unlock()
@@ -91,6 +97,11 @@ const endSlack = 500 * time.Millisecond
 func (p *packetFilter) ending(rs *firewall.Ruleset) bool {
 	now := p.now()
 	near := func(t firewall.Timed) bool { return !t.Until.IsZero() && t.Until.Sub(now).Abs() < endSlack }
+	for _, x := range rs.Segments.List {
+		if slices.ContainsFunc(x.Names, func(a firewall.Admitted) bool { return near(firewall.Timed{Until: a.Until}) }) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(rs.Bans, near) || slices.ContainsFunc(rs.Blocks, near)
 }
 
@@ -108,6 +119,8 @@ func compare(ctx context.Context, d firewall.Driver, rs *firewall.Ruleset) ([]fi
 
 // Apply implements reconcile.Subsystem. When the driver changes, the new one is in force before the old one goes.
 func (p *packetFilter) Apply(ctx context.Context) (drift []firewall.Change, err error) {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
 	cuts := p.takeCuts()
 	rs, name, err := p.desired()
 	if err != nil {
@@ -145,6 +158,33 @@ func (p *packetFilter) Apply(ctx context.Context) (drift []firewall.Change, err 
 		_, err = old.Apply(ctx, &firewall.Ruleset{Off: true})
 	}
 	return drift, errors.Join(driftErr, err)
+}
+
+// admit lets segments reach what names have led to. note remembers it, so that what is wanted has it from now on, and gives all
+// that is remembered. It returns when the kernel lets them; a ruleset that is not in force yet admits nothing.
+func (p *packetFilter) admit(ctx context.Context, note func() map[string][]firewall.Admitted) error {
+	p.kernel.Lock()
+	defer p.kernel.Unlock()
+	names := note()
+	p.mu.Lock()
+	d, before := p.driver, p.applied
+	p.mu.Unlock()
+	a, ok := d.(firewall.Admitter)
+	if !ok || before == nil {
+		return errors.New("admit what a name led to: the firewall is not in force yet")
+	}
+	after := before.WithNames(names, p.now())
+	if err := a.Admit(ctx, after); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, rs := range []**firewall.Ruleset{&p.applied, &p.inForce, &p.seen} {
+		if *rs == before {
+			*rs = after
+		}
+	}
+	return nil
 }
 
 // stage loads the big sets of a ruleset beside those in use, where the driver can. Without it, Apply loads them.

@@ -154,6 +154,12 @@ func (d *Daemon) Explain(ctx context.Context, q firewall.Query) (api.Explanation
 	if err != nil {
 		return api.Explanation{}, err
 	}
+	if q.App != "" {
+		if s, _ := d.store.Current(); !hasApp(&s.Apps, q.App) {
+			return api.Explanation{}, fmt.Errorf("app %q: %w; platformctl app list shows them", q.App, api.ErrNotFound)
+		}
+		q.Here = slices.Contains(d.addresses(), q.Source.Unmap())
+	}
 	v, err := firewall.Explain(rs, q, d.lists.lookup)
 	if err != nil {
 		return api.Explanation{}, err

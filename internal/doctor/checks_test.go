@@ -154,9 +154,10 @@ func TestOthers(t *testing.T) {
 		{"chain", Firewalls(Others{Chains: []Chain{{"inet", "x", "c", "input"}}}), []State{Warning}, "chain c of table inet x drops at hook input", "nft list chain inet x c"},
 		{"unlisted", Firewalls(Others{ChainsErr: errors.New("EPERM")}), []State{Skipped}, "EPERM", ""},
 		{"no docker", Docker(nil), []State{Skipped}, "", ""},
-		{"docker", Docker([]byte(`{"userland-proxy": false, "log-driver": "x"}`)), []State{OK}, "", ""},
-		{"docker defaults", Docker([]byte(`{}`)), []State{Warning}, "userland proxy", `"userland-proxy": false`},
-		{"docker without rules", Docker([]byte(`{"userland-proxy": true, "iptables": false, "ip6tables": false}`)), []State{Warning, Warning, Warning}, "IPv6", `"ip6tables": true`},
+		{"docker", Docker([]byte(`{"userland-proxy": false, "userns-remap": "default", "log-driver": "x"}`)), []State{OK}, "", ""},
+		{"docker defaults", Docker([]byte(`{"userns-remap": "default"}`)), []State{Warning}, "userland proxy", `"userland-proxy": false`},
+		{"docker without user namespaces", Docker([]byte(`{"userland-proxy": false}`)), []State{Warning}, "user namespaces", `"userns-remap": "default"`},
+		{"docker without rules", Docker([]byte(`{"userland-proxy": true, "userns-remap": "default", "iptables": false, "ip6tables": false}`)), []State{Warning, Warning, Warning}, "IPv6", `"ip6tables": true`},
 		{"docker broken", Docker([]byte(`{`)), []State{Warning}, "daemon.json", "mend"},
 	})
 }

@@ -55,10 +55,11 @@ func Docker(config []byte) []Finding {
 		return []Finding{finding(check, Skipped, "", "there is no daemon.json")}
 	}
 	var c struct {
-		IPTables  *bool `json:"iptables"`
-		IP6Tables *bool `json:"ip6tables"`
-		IPv6      bool  `json:"ipv6"`
-		Proxy     *bool `json:"userland-proxy"`
+		IPTables  *bool  `json:"iptables"`
+		IP6Tables *bool  `json:"ip6tables"`
+		IPv6      bool   `json:"ipv6"`
+		Proxy     *bool  `json:"userland-proxy"`
+		Remap     string `json:"userns-remap"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
 		return []Finding{finding(check, Warning, "mend /etc/docker/daemon.json: Docker does not start with it", "daemon.json: %v", err)}
@@ -73,6 +74,10 @@ func Docker(config []byte) []Finding {
 	}
 	if !is(c.Proxy, false) {
 		out = append(out, finding(check, Warning, `write "userland-proxy": false `+restart, "Docker's userland proxy is on: it listens on every published port, and containers may see its address instead of the client's"))
+	}
+	if c.Remap == "" {
+		out = append(out, finding(check, Warning, `write "userns-remap": "default" `+restart+` (before the first app: images and containers of before are not seen any more)`,
+			"user namespaces are off: root in a container is root of the host, held back by capabilities and filters alone"))
 	}
 	if len(out) == 0 {
 		out = append(out, finding(check, OK, "", "publishes ports by packet filter rules alone, for IPv4 and IPv6"))

@@ -70,7 +70,7 @@ func appPorts(s *state.State) []firewall.Port {
 				continue
 			}
 			last := host + uint16(max(p.Count, 1)-1)
-			out = append(out, firewall.Port{Name: portName(a, p), Protocol: firewall.Protocol(apps.Protocol(p.Protocol)), Ports: []firewall.PortRange{{First: host, Last: last}}})
+			out = append(out, firewall.Port{Name: portName(a, p), Protocol: firewall.Protocol(apps.Protocol(p.Protocol)), Ports: []firewall.PortRange{{First: host, Last: last}}, Limit: p.Limit})
 		}
 	}
 	return out

@@ -28,6 +28,10 @@ type Facts struct {
 	Geo   map[string]firewall.BigSet
 	// QUIC is the UDP port of HTTP/3, 0 where the proxy does not listen.
 	QUIC uint16
+	// Resolver says that apps have a resolver on the host's addresses in their networks, Names what it found for each of
+	// them on its list.
+	Resolver bool
+	Names    map[string][]firewall.Admitted
 }
 
 // Desired is what the host should be like, by subsystem.
@@ -38,7 +42,7 @@ type Desired struct {
 // Compile says what the document means.
 func Compile(s *state.State, f Facts) (Desired, error) {
 	p := policy(s, f)
-	src := firewall.Source{Now: f.Now, Bans: f.Bans, Feeds: f.Feeds, OwnAddresses: f.OwnAddresses}
+	src := firewall.Source{Now: f.Now, Bans: f.Bans, Feeds: f.Feeds, OwnAddresses: f.OwnAddresses, Segments: segments(s, f)}
 	for _, g := range p.Geo {
 		src.Geo = append(src.Geo, f.Geo[GeoKey(g)])
 	}

@@ -62,6 +62,28 @@ func fresh(t testing.TB, name string) *NS {
 	return n
 }
 
+// Of is the network namespace of a process, such as one in a container. Its device is eth0, and its addresses are as they are
+// said; bridge is the host's device that leads to it.
+func Of(t testing.TB, name string, pid int, bridge string, v4, v6 netip.Addr) *NS {
+	t.Helper()
+	h, err := netns.GetFromPid(pid)
+	if err != nil {
+		t.Fatalf("nstest: network namespace of process %d: %v", pid, err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return &NS{Name: name, h: h, V4: v4, V6: v6, link: "eth0", gw: bridge}
+}
+
+// ID is the kernel's number of the namespace.
+func (n *NS) ID(t testing.TB) (out string) {
+	t.Helper()
+	n.must(t, func() (err error) {
+		out, err = os.Readlink("/proc/thread-self/ns/net")
+		return err
+	})
+	return out
+}
+
 // Do calls f on a thread in n and returns its error. Sockets that f makes stay in n and may be used from anywhere;
 // goroutines that f starts are not in n.
 func (n *NS) Do(f func() error) error {

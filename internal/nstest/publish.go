@@ -33,9 +33,14 @@ func (tp *Topology) Publish(t testing.TB, proto string, hostPort, containerPort 
 func (tp *Topology) PublishAnother(t testing.TB, proto string, hostPort, containerPort uint16) {
 	t.Helper()
 	for i, family := range []string{"ip", "ip6"} {
-		tp.Nft(t, fmt.Sprintf("add rule %s dockerlike prerouting iifname != %q fib daddr type local %s dport %d dnat to %v\n",
-			family, Bridge, proto, hostPort, netip.AddrPortFrom(tp.Container.Addrs()[i], containerPort)))
+		tp.PublishTo(t, family, proto, hostPort, netip.AddrPortFrom(tp.Container.Addrs()[i], containerPort))
 	}
+}
+
+// PublishTo publishes a port that leads anywhere, for the family "ip" or "ip6".
+func (tp *Topology) PublishTo(t testing.TB, family, proto string, hostPort uint16, to netip.AddrPort) {
+	t.Helper()
+	tp.Nft(t, fmt.Sprintf("add rule %s dockerlike prerouting iifname != %q fib daddr type local %s dport %d dnat to %v\n", family, Bridge, proto, hostPort, to))
 }
 
 // Nft feeds a script to nft(8) in the host, and so refuses to run outside of a test namespace.

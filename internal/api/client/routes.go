@@ -225,11 +225,11 @@ func (c *Client) Drops(ctx context.Context, after uint64, limit int) ([]wire.Dro
 }
 
 // Question is what Explain asks; only the address is needed.
-type Question struct{ Address, Port, Protocol, Interface string }
+type Question struct{ Address, Port, Protocol, Interface, App string }
 
 // Explain says what happens to a new flow, and why.
 func (c *Client) Explain(ctx context.Context, x Question) (wire.Explanation, error) {
-	q := with(with(with(with(nil, "address", x.Address), "port", x.Port), "protocol", x.Protocol), "interface", x.Interface)
+	q := with(with(with(with(with(nil, "address", x.Address), "port", x.Port), "protocol", x.Protocol), "interface", x.Interface), "app", x.App)
 	return get[wire.Explanation](ctx, c, "/explain", q)
 }
 
