@@ -17,7 +17,7 @@ func newAppCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runAppList(cmd.Context()) }}
 	show := &cobra.Command{Use: "show NAME", Short: "Show an app", Args: exactly(1, "app show blog"), ValidArgsFunction: a.completeApps(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAppShow(cmd.Context(), args[0]) }}
-	c := noun("app", "Install, update and look after apps", list, show, newAppInstallCommand(a), newAppUpdateCommand(a), newAppRollbackCommand(a), newAppConfigureCommand(a),
+	c := noun("app", "Install, update and look after apps", list, show, newAppInstallCommand(a), newAppImportCommand(a), newAppUpdateCommand(a), newAppRollbackCommand(a), newAppConfigureCommand(a),
 		newAppVerbCommand(a, "start", "Start an app that was stopped"), newAppVerbCommand(a, "stop", "Stop an app; it answers 503 until it is started"),
 		newAppVerbCommand(a, "restart", "Make an app's container anew"), newAppLogsCommand(a), newAppEventsCommand(a), newAppUninstallCommand(a))
 	c.Long = `Install, update and look after apps. An app runs in a container with a read-only root file system and without privileges, in a network of

@@ -119,6 +119,8 @@ func TestDependencies(t *testing.T) {
 			but: []string{"proxy/waf/coraza"}}, // a driver, of whose library a part that the rules do not use can run programs; the worker cannot
 		{of: []string{"apps"}, not: []string{"firewall/...", "proxy/..."}, except: []string{"proxy/field"},
 			why: "what an app means for the firewall and the proxy is written in internal/host"},
+		{of: []string{"apps/compose"}, not: append([]string{"internal/...", "cmd/...", "firewall/...", "database/sql"}, drivers...),
+			why: "it turns one text into another, in the process of whoever imports it"},
 		{of: []string{"ratelimit"}, not: []string{"firewall/..."},
 			why: "a limit is a leaf: the kernel's meters and the proxy mean the same by it"},
 		{of: drivers, not: []string{"internal/...", "cmd/...", "database/sql"},
@@ -209,6 +211,8 @@ func TestOnlyThese(t *testing.T) {
 		{[]string{"github.com/ti-mo/conntrack/..."}, []string{"firewall/conntrack"}, "library types never leave their driver"},
 		{[]string{"github.com/oschwald/maxminddb-golang/..."}, []string{"firewall/geo/mmdb"}, "library types never leave their driver"},
 		{[]string{"github.com/docker/...", "github.com/moby/...", "github.com/containerd/..."}, append([]string{"apps/docker"}, forTests...), "library types never leave their driver"},
+		{[]string{"apps/compose"}, append([]string{"cmd/platformctl"}, forTests...), "a compose file is read in the user's own process; the daemon only takes manifests"},
+		{[]string{"github.com/compose-spec/...", "go.yaml.in/yaml/..."}, []string{"apps/compose"}, "library types never leave their driver"},
 		{[]string{"github.com/robfig/cron/..."}, []string{"apps"}, "when a schedule is due is said in one place"},
 		{[]string{"github.com/goccy/go-yaml/..."}, append([]string{"internal/document"}, forTests...), "one place reads and writes documents, and it says the line of every mistake"},
 		{[]string{"modernc.org/sqlite/..."}, []string{"internal/sqlite/..."}, "how a database is opened, locked, recovered and written durably is decided once"},
