@@ -40,6 +40,8 @@ type App struct {
 	Limits Limits            `json:"limits,omitzero"`
 	Ports  map[string]uint16 `json:"ports,omitempty"`
 	Egress *Egress           `json:"egress,omitempty"`
+	// Debug is a program that runs in the place of the app's own, with a writable root file system, and nobody is led to it.
+	Debug []string `json:"debug,omitempty"`
 	// Starts counts wishes for a new container; a higher number means one.
 	Starts int `json:"starts,omitempty"`
 }

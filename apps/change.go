@@ -13,8 +13,8 @@ func Placeholder(m Manifest) Version {
 
 // Update puts a version on its way. It runs on a copy of the data, or beside the current one where both may share them.
 func (a *App) Update(v Version) error {
-	if a.Next != nil {
-		return fmt.Errorf("app %q: an update to %s is under way; wait until it is over", a.Name, a.Next.Name())
+	if err := a.free(); err != nil {
+		return err
 	}
 	v.Slot, v.Data, v.From = a.Current.OtherSlot(), a.Current.Data, 0
 	if !a.sharesData(&v) {
@@ -29,8 +29,8 @@ func (a *App) Rollback(keepData bool) error {
 	if a.Previous == nil {
 		return fmt.Errorf("app %q: there is no version to go back to", a.Name)
 	}
-	if a.Next != nil {
-		return fmt.Errorf("app %q: an update to %s is under way; wait until it is over", a.Name, a.Next.Name())
+	if err := a.free(); err != nil {
+		return err
 	}
 	v := *a.Previous
 	v.Slot, v.From = a.Current.OtherSlot(), v.Data
@@ -40,6 +40,51 @@ func (a *App) Rollback(keepData bool) error {
 	v.Data = a.newData()
 	a.Next = &v
 	return nil
+}
+
+// free says why an app cannot be changed by anything else right now.
+func (a *App) free() error {
+	switch {
+	case a.Next != nil:
+		return fmt.Errorf("app %q: an update to %s is under way; wait until it is over", a.Name, a.Next.Name())
+	case len(a.Debug) > 0:
+		return fmt.Errorf("app %q: its process is replaced for debugging; platformctl app start %s ends that", a.Name, a.Name)
+	}
+	return nil
+}
+
+// StartDebug replaces the process of the app by another program, until Start.
+func (a *App) StartDebug(command []string) error {
+	if err := a.free(); err != nil {
+		return err
+	}
+	if len(command) == 0 || command[0] == "" {
+		return fmt.Errorf("app %q: name a program of the image that goes on running, for example: sleep infinity", a.Name)
+	}
+	a.Debug, a.Stopped = command, false
+	return nil
+}
+
+// Start has it run its own process, whatever was before.
+func (a *App) Start() { a.Stopped, a.Debug = false, nil }
+
+// Clone is the app under another name, without an update that is under way and without a way back. Its published ports are
+// closed, because the host has each once.
+func (a *App) Clone(name, domain string) (App, error) {
+	for kind := range a.Current.Manifest.Addons {
+		if kind != "localstorage" && kind != "scheduler" {
+			return App{}, fmt.Errorf("app %q: it has the addon %s, whose data cannot be copied yet; install another one, and bring the data over by a dump", a.Name, kind)
+		}
+	}
+	if err := a.free(); err != nil {
+		return App{}, err
+	}
+	c := App{Name: name, Domain: domain, Current: a.Current, Env: maps.Clone(a.Env), Limits: a.Limits, Egress: a.Egress}
+	c.Current.Slot, c.Current.Data, c.Current.From = SlotA, 1, 0
+	for _, p := range a.Current.Manifest.Ports {
+		c.SetPorts(map[string]uint16{p.Name: 0})
+	}
+	return c, nil
 }
 
 // sharesData reports whether v may run on the data of the current version beside it: both manifests say so, the folders are

@@ -106,6 +106,9 @@ func (c *Config) container(a *App, v *Version, f Facts) (Container, error) {
 	}
 	gateway4, gateway6 := c.Gateways(a)
 	out.DNS = []netip.Addr{gateway4, gateway6}
+	if len(a.Debug) > 0 {
+		out.Entrypoint, out.Command, out.Writable = a.Debug, nil, true
+	}
 	for i, vol := range a.Volumes(v) {
 		out.Mounts = append(out.Mounts, Mount{Volume: vol.Name, Path: m.Data[i].Path})
 	}

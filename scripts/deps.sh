@@ -30,6 +30,7 @@ test | bench)
     want knot knotd # takes updates of a zone, for certificates by DNS
     want openssl openssl # makes what operators import
     want docker.io dockerd
+    want docker-registry docker-registry # images are pulled from it
     want apparmor apparmor_parser # compiles the profiles of apps
     want nodejs node # runs http-cache-tests
     want npm npm     # and brings it
@@ -106,6 +107,7 @@ if [ -d /run/systemd/system ]; then
     for package in "${missing[@]}"; do
         case $package in
         docker.io) services="docker.service docker.socket" ;;
+        docker-registry) services=docker-registry.service ;;
         openssh-server) services="ssh.service ssh.socket" ;;
         rsyslog) services="rsyslog.service syslog.socket" ;;
         knot) services=knot.service ;;

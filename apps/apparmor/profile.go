@@ -57,6 +57,9 @@ func Profile(a *apps.App) string {
 	line("/proc/*/fd/* rw")
 	line("/proc/*/{comm,oom_score_adj,task/*/comm} w")
 	folders := writable(a)
+	if len(a.Debug) > 0 { // its root file system is writable meanwhile
+		line("/** wkl")
+	}
 	for _, f := range slices.Sorted(maps.Keys(folders)) {
 		inside := strings.TrimSuffix(quote(f), `"`) + `/**"`
 		line("%s rw", quote(f+"/"))

@@ -68,7 +68,7 @@ func (im *importer) takeAddon(a *addon) {
 	if im.m.Addons == nil {
 		im.m.Addons = map[string]apps.Addon{}
 	}
-	im.m.Addons[a.kind] = im.m.Addons[a.kind]
+	im.m.Addons[a.kind] = apps.Addon{}
 	at := service(a.service.Name)
 	raw := im.raw(a.service.Name)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {

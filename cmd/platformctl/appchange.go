@@ -25,10 +25,11 @@ type appInstallOptions struct {
 func newAppInstallCommand(a *app) *cobra.Command {
 	var o appInstallOptions
 	c := &cobra.Command{
-		Use: "install FILE | --image REF --http-port PORT NAME", Short: "Install an app",
-		Long: `Install an app from a manifest, YAML or JSON; - is the standard input. With --image a manifest is made of the flags, for an image that needs
+		Use: "install FILE | CATALOG-NAME | --image REF --http-port PORT NAME", Short: "Install an app",
+		Long: `Install an app from a manifest, YAML or JSON; - is the standard input. A word that is no file is a name of the catalog. With --image a manifest is made of the flags, for an image that needs
 no more than a port, folders and variables. The command returns when the app answers; with --no-wait when it is on its way.`,
 		Example: `  platformctl app install wiki.yaml --domain wiki.example.org
+  platformctl app install vaultwarden --domain vault.example.org
   platformctl app install --image docker.io/library/nginx:1.27 --http-port 8080 --domain www.example.org web`,
 		Args: exactly(1, "app install wiki.yaml --domain wiki.example.org"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAppInstall(cmd.Context(), o, args[0]) },
@@ -55,8 +56,8 @@ func (a *app) runAppInstall(ctx context.Context, o appInstallOptions, arg string
 		}
 		file = "flags"
 		data, err = o.manifest(name)
-	} else if data, err = a.readFile(arg); err == nil && arg == "-" {
-		file = "stdin"
+	} else {
+		file, data, err = a.manifestFor(ctx, arg)
 	}
 	if err != nil {
 		return err
@@ -125,16 +126,16 @@ func pairs(check *checker, flag string, list []string) map[string]string {
 func newAppUpdateCommand(a *app) *cobra.Command {
 	var o changeOptions
 	w := waitOptions{update: true}
-	c := &cobra.Command{Use: "update NAME FILE", Short: "Update an app to another manifest", Args: exactly(2, "app update blog blog-2.yaml"), ValidArgsFunction: a.completeApps(1),
+	c := &cobra.Command{Use: "update NAME FILE|CATALOG-NAME", Short: "Update an app to another manifest", Args: exactly(2, "app update blog blog-2.yaml"), ValidArgsFunction: a.completeApps(1),
 		Long: `Update an app to another manifest. Its data is copied first, and the new version runs on the copy; when it does not become healthy, the
 version before runs again on the data that it had. Where both manifests say "overlap", the new version is started beside the old one.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			data, err := a.readFile(args[1])
+			file, data, err := a.manifestFor(cmd.Context(), args[1])
 			if err != nil {
 				return err
 			}
 			return a.longChange(cmd.Context(), w, args[0], "update "+args[0], func(ctx context.Context) (wire.ChangeResult, error) {
-				return a.client().UpdateApp(ctx, o.Options, args[0], args[1], data)
+				return a.client().UpdateApp(ctx, o.Options, args[0], file, data)
 			})
 		}}
 	o.addFlags(c)
@@ -249,7 +250,7 @@ func (a *app) longChange(ctx context.Context, w waitOptions, name, what string, 
 	if w.update && p.UpdateFailed != "" {
 		return &codedError{exitNotVerified, fmt.Sprintf("app %q: %s", name, printable(p.UpdateFailed))}
 	}
-	if p.State != "running" && p.State != "stopped" {
+	if p.State != "running" && p.State != "stopped" && p.State != "debugging" {
 		return &codedError{exitNotVerified, fmt.Sprintf("app %q is %s: %s", name, p.State, printable(p.Reason))}
 	}
 	return a.changed(r, nil, what+": done", "")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ func newAppCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAppShow(cmd.Context(), args[0]) }}
 	c := noun("app", "Install, update and look after apps", list, show, newAppInstallCommand(a), newAppImportCommand(a), newAppUpdateCommand(a), newAppRollbackCommand(a), newAppConfigureCommand(a),
 		newAppVerbCommand(a, "start", "Start an app that was stopped"), newAppVerbCommand(a, "stop", "Stop an app; it answers 503 until it is started"),
-		newAppVerbCommand(a, "restart", "Make an app's container anew"), newAppLogsCommand(a), newAppEventsCommand(a), newAppUninstallCommand(a))
+		newAppVerbCommand(a, "restart", "Make an app's container anew"), newAppLogsCommand(a), newAppEventsCommand(a), newAppUninstallCommand(a),
+		newAppCatalogCommand(a), newAppPlanCommand(a), newAppExecCommand(a), newAppDebugCommand(a), newAppRepairCommand(a), newAppCloneCommand(a), newAppStatsCommand(a), newAppSchemaCommand(a))
 	c.Long = `Install, update and look after apps. An app runs in a container with a read-only root file system and without privileges, in a network of
 its own, and is reached by its domain through the proxy. What it may use of the host is in its manifest.`
 	return c
@@ -143,8 +145,13 @@ func newAppLogsCommand(a *app) *cobra.Command {
 }
 
 func newAppEventsCommand(a *app) *cobra.Command {
-	return &cobra.Command{Use: "events NAME", Short: "Follow what happens to an app, until interrupted", Args: exactly(1, "app events blog"), ValidArgsFunction: a.completeApps(1),
+	var only bool
+	c := &cobra.Command{Use: "events NAME", Short: "Show what happened to an app, and follow what happens", Args: exactly(1, "app events blog"), ValidArgsFunction: a.completeApps(1),
+		Long: "Show what happened to an app: what the activity log says, then the steps that the daemon remembers since it was started, then each as it comes, until interrupted.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.pastEvents(cmd.Context(), args[0]); err != nil || only {
+				return err
+			}
 			return follow(cmd.Context(), a, a.client().FollowApp(cmd.Context(), args[0], 0), func(e wire.AppEvent) error {
 				if a.json {
 					return a.printJSONLine(e)
@@ -153,6 +160,31 @@ func newAppEventsCommand(a *app) *cobra.Command {
 				return nil
 			})
 		}}
+	c.Flags().BoolVar(&only, "past", false, "only what the activity log says; follow nothing")
+	return c
+}
+
+// pastEvents prints the newest records of the activity log about an app, oldest first.
+func (a *app) pastEvents(ctx context.Context, name string) error {
+	found, err := a.client().Activity(ctx, wire.ActivityFilter{Object: name, Limit: 100, Newest: true})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(x, y wire.Record) int { return x.Time.Compare(y.Time) })
+	for _, r := range found {
+		if !strings.HasPrefix(string(r.Action), "app-") {
+			continue
+		}
+		e := wire.AppEvent{At: r.Time, App: name, Text: strings.TrimRight(fmt.Sprintf("%s by %s: %s", r.Action, r.Actor, r.Message), ": ")}
+		if a.json {
+			if err := a.printJSONLine(e); err != nil {
+				return err
+			}
+			continue
+		}
+		a.printf("%s  %s\n", when(e.At), eventText(e))
+	}
+	return nil
 }
 
 func eventText(e wire.AppEvent) string {

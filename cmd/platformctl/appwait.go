@@ -20,15 +20,13 @@ func (a *app) watchApp(ctx context.Context, name string) appProgress {
 	go func() {
 		defer close(p.done)
 		close(ready)
-		last := ""
+		out := eventPrinter{a: a}
+		defer out.end()
 		for e, err := range a.client().FollowApp(ctx, name, -1) {
 			if err != nil {
 				return // the change itself says what is wrong
 			}
-			if text := eventText(e); text != last && !a.json {
-				fmt.Fprintln(a.err, "  "+text)
-				last = text
-			}
+			out.print(e)
 		}
 	}()
 	<-ready
@@ -43,7 +41,7 @@ func (a *app) settled(ctx context.Context, name string) (wire.App, error) {
 			return p, err
 		}
 		switch p.State {
-		case "running", "unhealthy", "failed", "stopped":
+		case "running", "unhealthy", "failed", "stopped", "debugging":
 			if p.Settled {
 				return p, nil
 			}

@@ -25,6 +25,7 @@ const (
 	exitLockout     = 6
 	exitUnreachable = 7
 	exitUnavailable = 8
+	exitChanges     = 9
 )
 
 type exitCode struct {
@@ -43,6 +44,7 @@ func exitCodes() []exitCode {
 		{exitLockout, "it would cut off the host or you; --force overrules it"},
 		{exitUnreachable, "platformd does not answer on the socket, or you may not use it"},
 		{exitUnavailable, "a part that is needed is not there, such as country data, or the disk is full"},
+		{exitChanges, "app plan: there is something to change"},
 	}
 }
 

@@ -60,6 +60,10 @@ const (
 	AppOutOfMemory      Action = "app-out-of-memory"
 	AppUnhealthy        Action = "app-unhealthy"
 	AppRecovered        Action = "app-recovered"
+	AppRepaired         Action = "app-repaired"
+	AppDebugged         Action = "app-debugged"
+	AppCloned           Action = "app-cloned"
+	AppExecuted         Action = "app-executed"
 	FirewallEnabled     Action = "firewall-enabled"
 	FirewallDisabled    Action = "firewall-disabled"
 	FirewallApplied     Action = "firewall-applied"
@@ -147,6 +151,10 @@ func Actions() []ActionInfo {
 		{AppOutOfMemory, "The kernel ended an app that needed more memory than its limit."},
 		{AppUnhealthy, "An app does not answer as its manifest says."},
 		{AppRecovered, "An app answers again."},
+		{AppRepaired, "Network, volumes and containers of an app were made anew; its data stayed."},
+		{AppDebugged, "The process of an app was replaced, and its root file system made writable, until it is started."},
+		{AppCloned, "An app and its data were copied under another name, with secrets of its own."},
+		{AppExecuted, "Somebody ran a program in the container of an app. Its arguments are not noted, because they may be secrets."},
 		{FirewallEnabled, "The firewall was switched on."},
 		{FirewallDisabled, "The firewall was switched off; the host is open."},
 		{FirewallApplied, "A ruleset was put into the kernel and read back."},

@@ -73,12 +73,12 @@ func (s *server) appRoutes() {
 	route(s, http.MethodPatch, "/apps/{name}", "configure-app", "Change domain, environment, limits, ports or egress of an app", s.configureApp)
 	for verb, do := range map[string]func(*apps.App) (activity.Action, string){
 		"start": func(a *apps.App) (activity.Action, string) {
-			a.Stopped = false
+			a.Start()
 			return activity.AppStarted, "start app "
 		},
 		"stop": func(a *apps.App) (activity.Action, string) { a.Stopped = true; return activity.AppStopped, "stop app " },
 		"restart": func(a *apps.App) (activity.Action, string) {
-			a.Stopped = false
+			a.Start()
 			a.Starts++
 			return activity.AppStarted, "restart app "
 		},

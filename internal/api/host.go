@@ -39,6 +39,7 @@ type Host interface {
 	CertHost
 	DNSHost
 	AppHost
+	AppLifeHost
 	Status(ctx context.Context) (Status, error)
 	// Change validates, guards, stores, applies and verifies. It returns when the kernel agrees, or with Verified false.
 	Change(ctx context.Context, c Change) (ChangeResult, error)

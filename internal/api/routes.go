@@ -45,6 +45,7 @@ func (s *server) routes() {
 	s.proxyRoutes()
 	s.streamRoutes()
 	s.appRoutes()
+	s.appLifeRoutes()
 	s.settingRoutes()
 	route(s, http.MethodGet, "/explain", "explain", "What happens to a new flow from an address, and why", s.explain)
 	route(s, http.MethodPut, "/firewall", "set-firewall", "Switch the firewall on or off, or choose its driver", s.setFirewall)

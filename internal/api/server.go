@@ -122,6 +122,7 @@ func newServer(ctx context.Context, h Host, cfg ServerConfig) (*server, http.Han
 	mux := http.NewServeMux()
 	s := &server{host: h, cfg: cfg, stopping: ctx, api: humago.New(mux, c)}
 	s.routes()
+	s.execRoute(mux)
 	schemas := s.api.OpenAPI().Components.Schemas.Map()
 	delete(schemas, "ErrorModel") // what huma would answer with, were it not for humaProblem
 	delete(schemas, "ErrorDetail")

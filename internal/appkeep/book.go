@@ -19,7 +19,8 @@ const (
 	Unhealthy State = "unhealthy"
 	Updating  State = "updating"
 	Stopped   State = "stopped"
-	Failed    State = "failed" // it ends again and again, or cannot be made
+	Debugging State = "debugging" // another program runs in the place of its own
+	Failed    State = "failed"    // it ends again and again, or cannot be made
 )
 
 // Status is one app at a glance.
@@ -51,7 +52,8 @@ type book struct {
 	checkAt  time.Time
 	checking bool
 	// retry is the pause after work that failed.
-	retry time.Duration
+	retry  time.Duration
+	series series
 	// asked is the digest of what all this was counted for.
 	asked string
 	// seen is the wish that was last found to be fulfilled, or that work failed on.

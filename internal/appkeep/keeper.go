@@ -17,6 +17,7 @@ package appkeep
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -33,6 +34,10 @@ type Engine interface {
 	Watch(ctx context.Context, changed func(app, event string)) error
 	// Ended says how a container ended: its exit code, and whether the kernel killed it for want of memory.
 	Ended(ctx context.Context, name string) (code int, oom bool, err error)
+	// Logs copies the last lines that a container wrote, and with follow those that come.
+	Logs(ctx context.Context, name string, tail int, follow bool, out io.Writer) error
+	// Usage is what a container used since it was started.
+	Usage(ctx context.Context, name string) (apps.Usage, error)
 }
 
 // Profiles puts AppArmor profiles into the kernel. Load replaces; removing what is not there is no error.
@@ -74,7 +79,9 @@ type Keeper struct {
 	wake chan struct{}
 	// listen wakes watch, which has nothing to listen for while there are no apps.
 	listen chan struct{}
-	news   *news
+	// measure wakes sample likewise.
+	measure chan struct{}
+	news    *news
 
 	mu    sync.Mutex
 	apps  map[string]*book
@@ -89,12 +96,12 @@ func New(cfg Config) *Keeper {
 			*d = v
 		}
 	}
-	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), listen: make(chan struct{}, 1), news: newNews(cfg.Now), apps: map[string]*book{}}
+	return &Keeper{cfg: cfg, wake: make(chan struct{}, 1), listen: make(chan struct{}, 1), measure: make(chan struct{}, 1), news: newNews(cfg.Now), apps: map[string]*book{}}
 }
 
 // Wake asks for a pass.
 func (k *Keeper) Wake() {
-	for _, c := range []chan struct{}{k.wake, k.listen} {
+	for _, c := range []chan struct{}{k.wake, k.listen, k.measure} {
 		select {
 		case c <- struct{}{}:
 		default:
@@ -107,6 +114,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	defer workers.Wait()
 	workers.Go(func() { k.watch(ctx) })
+	workers.Go(func() { k.sample(ctx) })
 	for {
 		k.pass(ctx, &workers)
 		var later <-chan time.Time

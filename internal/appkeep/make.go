@@ -53,6 +53,9 @@ func (k *Keeper) step(ctx context.Context, want *apps.Desired, s apps.Step) erro
 			return err
 		}
 	}
+	if s.Verb == apps.Remove {
+		k.keepWords(ctx, s.App, s.Name)
+	}
 	if err := apps.Apply(ctx, k.cfg.Engine, want, s); err != nil {
 		return fmt.Errorf("%s: %w", s.Verb, err)
 	}
@@ -95,6 +98,10 @@ func (k *Keeper) well(ctx context.Context, a *apps.App) {
 	k.mu.Unlock()
 	if k.cfg.Health.Clear("app-failed:" + a.Name) {
 		k.record(ctx, activity.AppRecovered, a.Name, activity.OK, "it answers again")
+	}
+	if len(a.Debug) > 0 {
+		k.set(a.Name, Debugging, "its process is replaced; platformctl app start "+a.Name+" ends that")
+		return
 	}
 	k.set(a.Name, Running, "")
 }

@@ -109,7 +109,7 @@ func (k *Keeper) look(ctx context.Context, workers *sync.WaitGroup, a *apps.App,
 		if checkDue {
 			k.check(ctx, workers, a)
 		}
-		if st := k.Status(a).State; st == Running || st == Unhealthy {
+		if st := k.Status(a).State; st == Running || st == Unhealthy || st == Debugging {
 			k.saw(a)
 		}
 	}

@@ -136,7 +136,9 @@ func TestDependencies(t *testing.T) {
 			"golang.org/x/crypto/acme/..."}, drivers...),
 			why: "it keeps certificates and decides when to ask; talking to a CA reads what strangers answer, and that is the worker's"},
 		{of: []string{"cmd/platformctl"}, not: append([]string{"internal/daemon", "internal/worker", "internal/sqlite/...", "internal/reconcile", "internal/host", "database/sql", "os/exec"}, drivers...),
-			why: "platformctl reaches the daemon only through the API, so that what it can do, any client can"},
+			// What splits the words of a command in a compose file could run what stands between backticks, and is not told to.
+			except: []string{"os/exec"},
+			why:    "platformctl reaches the daemon only through the API, so that what it can do, any client can"},
 		{of: []string{"cmd/..."}, not: append([]string{"testing"}, forTests...),
 			why: "no program carries test code"},
 	} {

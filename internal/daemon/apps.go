@@ -172,6 +172,11 @@ func (d *Daemon) PrepareApp(ctx context.Context, name string, m apps.Manifest) (
 	if err := d.guardData(); err != nil {
 		return apps.Version{}, err
 	}
+	s, _ = d.store.Current()
+	installed, _ := s.Apps.App(name)
+	if err := d.apps.Room(installed); err != nil {
+		return apps.Version{}, fmt.Errorf("app %q: %w", name, full(err))
+	}
 	image, err := d.image(ctx, name, m.Image)
 	if err != nil {
 		return apps.Version{}, err
@@ -217,7 +222,22 @@ func (d *Daemon) AppLogs(ctx context.Context, name string, tail int, follow bool
 	if !there {
 		return fmt.Errorf("app %q: %w; platformctl app list shows them", name, api.ErrNotFound)
 	}
-	return d.apps.engine.Logs(ctx, apps.ContainerName(a.Name, a.Current.Slot), tail, follow, &lineWriter{send: send})
+	// What containers wrote before they ended comes first, where the one that runs has not as many lines.
+	container := apps.ContainerName(a.Name, a.Current.Slot)
+	count := 0
+	err := d.apps.engine.Logs(ctx, container, tail, false, &lineWriter{send: func(string) error { count++; return nil }})
+	if err != nil && !errors.Is(err, apps.ErrNotThere) {
+		return err
+	}
+	for _, line := range d.apps.LastWords(name, tail-count) {
+		if err := send(line); err != nil {
+			return err
+		}
+	}
+	if err != nil && !follow {
+		return nil // there is none
+	}
+	return d.apps.engine.Logs(ctx, container, tail, follow, &lineWriter{send: send})
 }
 
 // lineWriter sends whole lines.

@@ -52,7 +52,7 @@ func appRoute(a *apps.App, host string, h apps.HTTP, at netip.Addr) proxy.Route 
 		r.Compress = &compress.Config{}
 	}
 	// Nobody answers there until it is started again, or while its data is copied for an update.
-	r.Maintenance = a.Stopped || a.Next != nil && a.Next.Data != a.Current.Data
+	r.Maintenance = a.Stopped || len(a.Debug) > 0 || a.Next != nil && a.Next.Data != a.Current.Data
 	return r
 }
 

@@ -14,7 +14,7 @@ type App struct {
 	Release string `json:"release,omitempty"`
 	Image   string `json:"image,omitempty"`
 	ImageID string `json:"image_id"`
-	// State is waiting, starting, running, unhealthy, updating, stopped or failed.
+	// State is waiting, starting, running, unhealthy, updating, stopped, debugging or failed.
 	State        string      `json:"state"`
 	Reason       string      `json:"reason,omitempty"`
 	Settled      bool        `json:"settled" doc:"What the document wants of it was done, or given up; nothing is being worked on."`
