@@ -56,7 +56,7 @@ $(CACHE)/h2spec-$(H2SPEC_VERSION): | modules
 	GOBIN=$(CACHE)/bin $(GO) install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)+incompatible
 	@mv $(CACHE)/bin/h2spec $@
 
-build: modules ## build bin/platformd and bin/platformctl
+build: modules ## build bin/platformd, bin/platformctl and what platformctl calls
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 run: build $(TOOLS) ## start platformd in a namespace of its own, with neighbours and a tour (TOUR=0, ONCE=1)

@@ -23,70 +23,24 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/platformd/platformd/apps"
+	"github.com/platformd/platformd/apps/compose/report"
 	"github.com/platformd/platformd/proxy/field"
 )
 
-// Options of an import.
-type Options struct {
-	// Name is the id of the manifest; empty is the name of the project, else that of the service.
-	Name string
-	// Service is the one that becomes the app; empty is a guess, which is told.
-	Service string
-	// HTTPPort is where it serves HTTP; 0 is a guess, which is told.
-	HTTPPort uint16
-	// Variables are what ${NAME} in the file stands for.
-	Variables map[string]string
-}
-
-// Status is what became of a setting.
-type Status string
+// What an import is asked for, and what it tells.
+type (
+	Options = report.Options
+	Line    = report.Line
+	Status  = report.Status
+	Result  = report.Result
+)
 
 // The statuses.
 const (
-	Taken   Status = "taken"
-	Changed Status = "changed"
-	Left    Status = "left out"
+	Taken   = report.Taken
+	Changed = report.Changed
+	Left    = report.Left
 )
-
-// Line is what became of one setting, or of all below it.
-type Line struct {
-	// Line counts from 1; 0 is unknown.
-	Line   int    `json:"line,omitempty"`
-	Path   string `json:"path"`
-	Status Status `json:"status"`
-	// Text says what holds in its place, or why it cannot be taken and what to do.
-	Text string `json:"text,omitempty"`
-}
-
-// String is one line of a report.
-func (l Line) String() string {
-	out := fmt.Sprintf("%s: %s", l.Path, l.Status)
-	if l.Line > 0 {
-		out = fmt.Sprintf("%d: %s", l.Line, out)
-	}
-	if l.Text != "" {
-		out += ": " + l.Text
-	}
-	return out
-}
-
-// Result is a manifest and what became of each setting, by line.
-type Result struct {
-	Manifest apps.Manifest `json:"manifest"`
-	Service  string        `json:"service"`
-	Lines    []Line        `json:"lines"`
-}
-
-// LeftOut counts what was not taken.
-func (r *Result) LeftOut() int {
-	n := 0
-	for _, l := range r.Lines {
-		if l.Status == Left {
-			n++
-		}
-	}
-	return n
-}
 
 // importer is one import under way.
 type importer struct {

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/platformd/platformd/apps/compose"
+	"github.com/platformd/platformd/apps/compose/report"
 	"github.com/platformd/platformd/internal/api/wire"
 )
 
 type appImportOptions struct {
 	changeOptions
 	waitOptions
-	compose.Options
+	report.Options
 	out, domain, envFile  string
 	set                   []string
 	install, lossy, whole bool
@@ -58,15 +56,26 @@ func (a *app) runAppImport(ctx context.Context, o appImportOptions, file string)
 	if err != nil {
 		return err
 	}
-	if o.Variables, err = a.importVariables(o); err != nil {
+	req := report.Request{File: data, Options: o.Options}
+	if o.envFile != "" {
+		if req.EnvFile, err = a.readFile(o.envFile); err != nil {
+			return err
+		}
+	}
+	var check checker
+	if req.Options.Variables = pairs(&check, "set", o.set); check.err() != nil {
+		return check.err()
+	}
+	answer, err := a.readCompose(ctx, req)
+	if err != nil {
 		return err
 	}
-	r, err := compose.Import(data, o.Options)
-	if err != nil {
-		return usage("%s: %v", file, err)
+	if answer.Error != "" {
+		return usage("%s: %s", file, answer.Error)
 	}
+	r, manifest := answer.Result, answer.Manifest
 	for _, l := range r.Lines {
-		if !a.json && (o.whole || l.Status != compose.Taken) {
+		if !a.json && (o.whole || l.Status != report.Taken) {
 			fmt.Fprintln(a.err, printable(file+":"+l.String()))
 		}
 	}
@@ -74,10 +83,6 @@ func (a *app) runAppImport(ctx context.Context, o appImportOptions, file string)
 	refused := usage("%s: %d settings are left out; mend what matters, or say --lossy", file, lost)
 	if lost > 0 && !o.lossy && o.install {
 		return refused
-	}
-	manifest, err := compose.Encode(&r.Manifest)
-	if err != nil {
-		return err
 	}
 	switch {
 	case o.install:
@@ -96,23 +101,6 @@ func (a *app) runAppImport(ctx context.Context, o appImportOptions, file string)
 		return refused
 	}
 	return err
-}
-
-// importVariables are those of the file and of the flags, which win.
-func (a *app) importVariables(o appImportOptions) (map[string]string, error) {
-	out := map[string]string{}
-	if o.envFile != "" {
-		data, err := a.readFile(o.envFile)
-		if err != nil {
-			return nil, err
-		}
-		if out, err = compose.ReadVariables(bytes.NewReader(data)); err != nil {
-			return nil, usage("%s: %v", o.envFile, err)
-		}
-	}
-	var check checker
-	maps.Copy(out, pairs(&check, "set", o.set))
-	return out, check.err()
 }
 
 func writeManifest(path, id string, manifest []byte) error {

@@ -13,11 +13,17 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/platformd/platformd/apps/compose"
+	"github.com/platformd/platformd/apps/compose/report"
 	"github.com/platformd/platformd/internal/nstest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"platformctl": main})
+	testscript.Main(m, map[string]func(){"platformctl": main, report.Program: func() {
+		if err := compose.Serve(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+	}})
 }
 
 // TestScripts runs each script of testdata in network, mount and process namespaces of its own, against the real daemon.
