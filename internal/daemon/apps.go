@@ -160,6 +160,9 @@ func (d *Daemon) wireApp(c *apps.Config, a *apps.App) api.App {
 
 // PrepareApp implements api.Host: what must be there before the document may name it.
 func (d *Daemon) PrepareApp(ctx context.Context, name string, m apps.Manifest) (apps.Version, error) {
+	if err := unprovided(name, &m); err != nil {
+		return apps.Version{}, err
+	}
 	info, err := d.apps.engine.Info(ctx)
 	if err != nil {
 		return apps.Version{}, fmt.Errorf("%w: %w; start Docker (systemctl start docker), or name another engine with --docker-host", api.ErrUnavailable, err)
