@@ -524,7 +524,7 @@ func TestStreamSlowReader(t *testing.T) {
 			n, _ := io.Copy(c, io.LimitReader(zeros{}, 1<<30))
 			sent <- n
 		})
-		st := &Stream{Backend: to("tcp://" + back), Timeouts: StreamTimeouts{Idle: field.Duration(time.Second)}}
+		st := &Stream{Backend: to("tcp://" + back), Timeouts: StreamTimeouts{Idle: field.Duration(3 * time.Second)}}
 		c := dialTo(t, s.streamAt(t, "127.0.0.1:0", st))
 		if sends {
 			tick := time.NewTicker(100 * time.Millisecond)
