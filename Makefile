@@ -17,6 +17,8 @@ TOOLS     := $(CACHE)/pebble-$(PEBBLE_VERSION) $(CACHE)/pebble-challtestsrv-$(PE
 # Packages whose tests need no kernel: architecture, documentation, and what is generated from the code.
 CHECKS    := ./internal/architecture/... ./scripts/gendocs/...
 FUZZTIME  ?= 10s
+# What `make test` gives each parser of the proxy; test-long fuzzes all there are.
+SHORTFUZZ ?= 2s
 LEAKRUNS  ?= 5
 SOAK      ?= 60m
 
@@ -70,8 +72,9 @@ check: $(STATICCHECK) ## gofmt, vet, staticcheck, architecture and documentation
 	$(STATICCHECK) ./...
 	$(GO) test $(CHECKS)
 
-test: root-needed deps build ## install what is missing and run every test, kernel tests included
+test: root-needed deps build ## install what is missing and run every test, kernel tests included; fuzz the proxy for a moment
 	$(GO) test -p 2 -count=1 -timeout 25m ./...
+	GO='$(GO)' scripts/fuzz.sh $(SHORTFUZZ) proxy
 
 test-long: root-needed deps build ## fuzz every target for FUZZTIME, look for leaks LEAKRUNS times, and give the judges and the take-over of the proxy their time
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
