@@ -35,15 +35,16 @@ const (
 
 // execRoute registers what is not a request with one answer: the connection becomes a stream of frames both ways.
 func (s *server) execRoute(mux *http.ServeMux) {
+	op := s.operation(http.MethodPost, strings.TrimPrefix(execPath, "/v1"), "exec-app", "Run a program in the container of an app", nil)
 	s.api.OpenAPI().AddOperation(&huma.Operation{
-		Method: http.MethodPost, Path: execPath, OperationID: "exec-app", Summary: "Run a program in the container of an app", Tags: []string{"apps"},
+		Method: op.Method, Path: op.Path, OperationID: op.OperationID, Summary: op.Summary, Tags: op.Tags,
 		Description: "The connection is upgraded to " + wire.ExecProtocol + ": frames of one byte for the kind (0 input, 1 size of the terminal, 2 output, 3 errors, 4 ended, 5 failed), four for the length, and the content.",
 		Parameters: []*huma.Param{
 			{Name: "name", In: "path", Required: true, Schema: &huma.Schema{Type: "string"}},
 			{Name: "arg", In: "query", Required: true, Description: "The program and its arguments, each as one.", Schema: &huma.Schema{Type: "array", Items: &huma.Schema{Type: "string"}}},
 			{Name: "tty", In: "query", Schema: &huma.Schema{Type: "boolean"}},
 		},
-		Responses: map[string]*huma.Response{"101": {Description: "The connection is a stream of frames now."}, "default": {Description: "A problem, with its code."}},
+		Responses: map[string]*huma.Response{"101": {Description: "The connection is a stream of frames now."}, "default": op.Responses["default"]},
 	})
 	mux.HandleFunc("POST "+execPath, s.exec)
 }
