@@ -11,34 +11,14 @@ import (
 	"github.com/platformd/platformd/proxy/wire"
 )
 
-type bodyState uint8
-
-const (
-	bodyEnd     bodyState = iota
-	bodyLength            // left bytes to go
-	bodySize              // the line before a chunk
-	bodyChunk             // left bytes of a chunk to go
-	bodyCRLF              // behind a chunk
-	bodyTrailer           // behind the last chunk
-)
-
-// maxLine bounds the line of a chunk's size, and maxTrailers all trailers together.
-const (
-	maxLine     = 4 << 10
-	maxTrailers = 16 << 10
-)
-
 // body is that of a request. One goroutine may read it while another writes the answer.
 type body struct {
 	w    *response
 	over atomic.Bool // all of it was read, and what comes next on the connection is another request
 
-	mu      sync.Mutex
-	state   bodyState
-	left    int64
-	extra   int // bytes of trailers
-	trailer http.Header
-	err     error
+	mu  sync.Mutex
+	at  wire.Body
+	err error
 }
 
 var errBodyClosed = errors.New("read request: the answer is over")
@@ -77,51 +57,43 @@ func (b *body) close() {
 func (b *body) read(p []byte) (n int, err error) {
 	c := b.w.c
 	for {
-		switch b.state {
-		case bodyEnd:
+		switch b.at.Phase {
+		case wire.AtEnd:
 			b.end()
 			return n, io.EOF
-		case bodyLength, bodyChunk:
+		case wire.InLength, wire.InChunk:
 			if n == len(p) || n > 0 && c.r == c.w {
 				return n, nil
 			}
-			k, err := b.data(p[n:min(int64(len(p)), int64(n)+b.left)])
+			k, err := b.data(p[n:min(int64(len(p)), int64(n)+b.at.Left)])
 			n += k
-			b.left -= int64(k)
-			switch {
-			case err != nil:
+			if err != nil {
 				return n, err
-			case b.left > 0:
-				continue
 			}
-			if b.state == bodyChunk {
-				b.state = bodyCRLF
-			} else {
-				b.state = bodyEnd
-			}
+			b.at.Took(k)
 			continue
 		}
 		if n > 0 && bytes.IndexByte((*c.in)[c.r:c.w], '\n') < 0 {
 			return n, nil
 		}
 		line, err := b.line()
-		if err == nil {
-			err = b.step(line)
-		}
 		if err != nil {
 			return 0, err
+		}
+		if reason := b.at.Step(line); reason != "" {
+			return 0, badRequest(reason)
 		}
 	}
 }
 
 // end is for a body that was read to its end.
 func (b *body) end() {
-	b.state = bodyEnd
+	b.at.Phase = wire.AtEnd
 	if b.over.Load() {
 		return
 	}
 	r := b.w.req
-	for name, values := range b.trailer {
+	for name, values := range b.at.Trailer {
 		if r.Trailer == nil {
 			r.Trailer = http.Header{}
 		}
@@ -161,7 +133,7 @@ func (b *body) line() ([]byte, error) {
 		if i := bytes.IndexByte(in[from:c.w], '\n'); i >= 0 {
 			l := in[c.r : from+i]
 			c.r = from + i + 1
-			if len(l) >= maxLine {
+			if len(l) >= wire.MaxLine {
 				return nil, badRequest("a line of a chunked body is too long")
 			}
 			if n := len(l) - 1; n < 0 || l[n] != '\r' || bytes.IndexByte(l[:n], '\r') >= 0 {
@@ -169,7 +141,7 @@ func (b *body) line() ([]byte, error) {
 			}
 			return l[:len(l)-1], nil
 		}
-		if c.w-c.r >= maxLine {
+		if c.w-c.r >= wire.MaxLine {
 			return nil, badRequest("a line of a chunked body is too long")
 		}
 		from = c.w
@@ -183,43 +155,4 @@ func (b *body) line() ([]byte, error) {
 			return nil, cut(err)
 		}
 	}
-}
-
-// step takes a line between chunks, without its end.
-func (b *body) step(line []byte) error {
-	switch b.state {
-	case bodyCRLF:
-		if len(line) > 0 {
-			return badRequest("a chunk is longer than its size")
-		}
-		b.state = bodySize
-	case bodySize:
-		size, ok := wire.ChunkSize(line)
-		if !ok {
-			return badRequest("a chunk has a bad size")
-		}
-		if b.state, b.left = bodyChunk, size; size == 0 {
-			b.state = bodyTrailer
-		}
-	case bodyTrailer:
-		if b.extra += len(line) + 2; b.extra > maxTrailers {
-			return badRequest("the trailers are too long")
-		}
-		if len(line) == 0 {
-			b.state = bodyEnd
-			return nil
-		}
-		name, value, reason := wire.Field(line)
-		if reason == "" && wire.Framing(name) {
-			reason = "a trailer changes what the head said"
-		}
-		if reason != "" {
-			return badRequest(reason)
-		}
-		if b.trailer == nil {
-			b.trailer = http.Header{}
-		}
-		b.trailer.Add(string(name), string(value))
-	}
-	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // feed is a connection that has only what was written to it, and keeps what is written.
@@ -159,8 +161,8 @@ func TestGuardRefusesBodies(t *testing.T) {
 		"a short chunk":           "5\r\nhell\r\n0\r\n\r\n",
 		"no end of a chunk":       "5\r\nhello0\r\n\r\n",
 		"a length in a trailer":   "0\r\nContent-Length: 5\r\n\r\n",
-		"a long extra":            "5;" + strings.Repeat("a", maxLine) + "\r\nhello\r\n0\r\n\r\n",
-		"long trailers":           "0\r\n" + strings.Repeat("X: y\r\n", maxTrailers/6+1) + "\r\n",
+		"a long extra":            "5;" + strings.Repeat("a", wire.MaxLine) + "\r\nhello\r\n0\r\n\r\n",
+		"long trailers":           "0\r\n" + strings.Repeat("X: y\r\n", wire.MaxTrailers/6+1) + "\r\n",
 	} {
 		for _, one := range []bool{false, true} {
 			if all, why, _ := through(head+s+get+"\r\n", one); why == "" || len(all) != 1 || all[0].whole() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/platformd/platformd/proxy/serving"
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // response is the http.ResponseWriter of one request. The head of an answer and what fits behind it are put together in the
@@ -53,9 +54,9 @@ func (w *response) begin(h head) {
 	b := &w.body
 	switch {
 	case h.chunked:
-		b.state = bodySize
+		b.at.Phase = wire.AtSize
 	case h.length > 0:
-		b.state, b.left = bodyLength, h.length
+		b.at.Phase, b.at.Left = wire.InLength, h.length
 	default:
 		w.req.Body = http.NoBody
 		b.over.Store(true)

@@ -1,8 +1,8 @@
 // Package wire is the grammar of HTTP/1.1 that the reader of requests and the reader of answers have in common: tokens,
-// header lines, sizes of chunks and lengths of bodies.
+// header lines, sizes of chunks, lengths of bodies, and how a body goes on.
 //
 // It is strict: what two programs could read differently is refused with a reason (RFC 9112, section 11.2), and nothing is
-// repaired. It holds no state, and never keeps or changes the bytes that it is shown.
+// repaired. It never keeps or changes the bytes that it is shown; the one thing that it remembers is how far a Body was read.
 package wire
 
 // IsToken is RFC 9110, section 5.6.2.

@@ -1,6 +1,9 @@
 package wire
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestField(t *testing.T) {
 	for line, want := range map[string][2]string{
@@ -52,5 +55,45 @@ func TestWords(t *testing.T) {
 	}
 	if Framing([]byte("Grpc-Status")) || IsToken(nil) || IsToken([]byte("a b")) || !IsToken([]byte("a-b")) {
 		t.Error("words are taken wrongly")
+	}
+}
+
+// TestBody: lines that make a chunked body, and those that do not.
+func TestBody(t *testing.T) {
+	long := strings.Repeat("Xy: z\n", MaxTrailers/7+1)
+	for lines, want := range map[string]string{
+		"5\n\n3;x=y\n\n0\n\n":       "",
+		"0\nA: b\nA: c\n\n":         "",
+		"5\nx\n":                    "a chunk is longer than its size",
+		"-1\n":                      "a chunk has a bad size",
+		"0\nContent-Length: 1\n":    "a trailer changes what the head said",
+		"0\nTransfer-Encoding: x\n": "a trailer changes what the head said",
+		"0\n" + long:                "the trailers are too long",
+	} {
+		b := Body{Phase: AtSize}
+		reason := ""
+		for line := range strings.Lines(lines) {
+			if reason = b.Step([]byte(strings.TrimSuffix(line, "\n"))); reason != "" {
+				break
+			}
+			if b.Phase == InChunk {
+				half := int(b.Left / 2)
+				b.Took(half)
+				if b.Phase != InChunk {
+					t.Errorf("%q: a chunk ended before its size", lines)
+				}
+				b.Took(int(b.Left))
+				if b.Phase != BehindChunk {
+					t.Errorf("%q: phase %d behind a chunk", lines, b.Phase)
+				}
+			}
+		}
+		if reason != want || want == "" && b.Phase != AtEnd {
+			t.Errorf("%.20q: got %q, phase %d; want %q", lines, reason, b.Phase, want)
+		}
+	}
+	b := Body{Phase: InLength, Left: 3}
+	if b.Took(3); b.Phase != AtEnd {
+		t.Errorf("a body with a length: got phase %d at its end", b.Phase)
 	}
 }

@@ -11,31 +11,11 @@ import (
 	"github.com/platformd/platformd/proxy/wire"
 )
 
-type bodyState uint8
-
-const (
-	bodyEnd     bodyState = iota
-	bodyLength            // left bytes to go
-	bodyClose             // until the connection ends
-	bodySize              // the line before a chunk
-	bodyChunk             // left bytes of a chunk to go
-	bodyCRLF              // behind a chunk
-	bodyTrailer           // behind the last chunk
-)
-
-// framing is where in a body the connection is.
+// framing is where in a body the connection is, and why no more of it is read.
 type framing struct {
-	state   bodyState
-	left    int64
-	extra   int // bytes of trailers
-	trailer http.Header
-	err     error
+	wire.Body
+	err error
 }
-
-const (
-	maxLine     = 4 << 10
-	maxTrailers = 16 << 10
-)
 
 // settle takes a judged head as that of the answer (RFC 9112, section 6.3).
 func (c *conn) settle(head []byte, h *answer) error {
@@ -54,17 +34,17 @@ func (c *conn) settle(head []byte, h *answer) error {
 		}
 		c.resp.Length = 0
 	case h.chunked:
-		c.body.state, c.resp.Length = bodySize, -1
+		c.body.Phase, c.resp.Length = wire.AtSize, -1
 		for _, v := range h.trailer {
 			c.announce(v)
 		}
 	case h.length > 0:
 		into["Content-Length"] = []string{strconv.FormatInt(h.length, 10)}
-		c.body.state, c.body.left = bodyLength, h.length
+		c.body.Phase, c.body.Left = wire.InLength, h.length
 	case h.length == 0:
 		into["Content-Length"] = zero
 	default:
-		c.body.state, c.reuse = bodyClose, false
+		c.body.Phase, c.reuse = wire.UntilClose, false
 	}
 	if s := c.sender; s != nil {
 		c.until = time.Time{} // the sender has moved the deadline, or will not any more
@@ -104,76 +84,28 @@ func (c *conn) Next() ([]byte, error) {
 
 func (c *conn) next() ([]byte, error) {
 	for {
-		switch c.body.state {
-		case bodyEnd:
+		switch c.body.Phase {
+		case wire.AtEnd:
 			return nil, io.EOF
-		case bodyLength, bodyChunk:
-			b, err := c.piece(c.body.left)
-			if c.body.left -= int64(len(b)); err == nil && c.body.left == 0 {
-				if c.body.state == bodyChunk {
-					c.body.state = bodyCRLF
-				} else {
-					c.body.state = bodyEnd
-				}
+		case wire.InLength, wire.InChunk:
+			b, err := c.piece(c.body.Left)
+			if err == nil {
+				c.body.Took(len(b))
 			}
 			return b, err
-		case bodyClose:
+		case wire.UntilClose:
 			b, err := c.piece(1 << 62)
 			if err == io.ErrUnexpectedEOF {
-				c.body.state = bodyEnd
+				c.body.Phase = wire.AtEnd
 				return nil, io.EOF
 			}
 			return b, err
 		default:
-			line, err := c.line()
-			if err != nil {
-				return nil, err
-			}
-			if err := c.step(line); err != nil {
+			if err := c.step(); err != nil {
 				return nil, err
 			}
 		}
 	}
-}
-
-// step takes a line between chunks, without its end.
-func (c *conn) step(line []byte) error {
-	f := &c.body
-	switch f.state {
-	case bodyCRLF:
-		if len(line) > 0 {
-			return malformed("a chunk is longer than its size")
-		}
-		f.state = bodySize
-	case bodySize:
-		size, ok := wire.ChunkSize(line)
-		if !ok {
-			return malformed("a chunk has a bad size")
-		}
-		if f.state, f.left = bodyChunk, size; size == 0 {
-			f.state = bodyTrailer
-		}
-	case bodyTrailer:
-		if len(line) == 0 {
-			f.state = bodyEnd
-			return nil
-		}
-		if f.extra += len(line) + 2; f.extra > maxTrailers {
-			return malformed("the trailers are too long")
-		}
-		name, value, reason := wire.Field(line)
-		if reason == "" && wire.Framing(name) {
-			reason = "a trailer changes what the head said"
-		}
-		if reason != "" {
-			return malformed(reason)
-		}
-		if f.trailer == nil {
-			f.trailer = http.Header{}
-		}
-		f.trailer.Add(string(name), string(value))
-	}
-	return nil
 }
 
 // piece gives up to n bytes, at least one, of what is there or of what comes next.
@@ -202,7 +134,7 @@ func (c *conn) line() ([]byte, error) {
 			}
 			return b[:i-1], nil
 		}
-		if c.w-c.r > maxLine {
+		if c.w-c.r > wire.MaxLine {
 			return nil, malformed("a line of a chunked body is too long")
 		}
 		if err := c.more(1); err != nil {
@@ -211,10 +143,22 @@ func (c *conn) line() ([]byte, error) {
 	}
 }
 
+// step takes the next line between chunks.
+func (c *conn) step() error {
+	line, err := c.line()
+	if err != nil {
+		return err
+	}
+	if reason := c.body.Step(line); reason != "" {
+		return malformed(reason)
+	}
+	return nil
+}
+
 // more reads from the back end, which has the stall time for it. Of a body that is larger than the connection's buffer it
 // reads large pieces.
 func (c *conn) more(n int64) error {
-	if c.own == nil && (n > bufferSize || c.body.state == bodyLength && n > bufferSize/2) {
+	if c.own == nil && (n > bufferSize || c.body.Phase == wire.InLength && n > bufferSize/2) {
 		c.large = pieces.Get().(*[]byte)
 		c.own = c.buf
 		c.r, c.w, c.buf = 0, copy(*c.large, c.buf[c.r:c.w]), *c.large
@@ -231,20 +175,16 @@ func (c *conn) more(n int64) error {
 // Ready implements Body. It takes what stands between chunks, so that only data are worth waiting for.
 func (c *conn) Ready() bool {
 	for c.body.err == nil {
-		switch c.body.state {
-		case bodyEnd:
+		switch c.body.Phase {
+		case wire.AtEnd:
 			return true
-		case bodyLength, bodyChunk, bodyClose:
+		case wire.InLength, wire.InChunk, wire.UntilClose:
 			return c.r < c.w
 		}
 		if bytes.IndexByte(c.buf[c.r:c.w], '\n') < 0 {
 			return false
 		}
-		line, err := c.line()
-		if err == nil {
-			err = c.step(line)
-		}
-		c.body.err = err
+		c.body.err = c.step()
 	}
 	return true
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/platformd/platformd/proxy/wire"
 )
 
 // bufferSize is that of a connection's buffer, which takes a head and the beginning of a body in one read; pieceSize is how
@@ -195,7 +197,7 @@ func (c *conn) Close() {
 		return
 	}
 	alone := c.stop() // nobody has aborted it, or will
-	over := c.reuse && c.body.state == bodyEnd && c.r == c.w && c.body.err == nil
+	over := c.reuse && c.body.Phase == wire.AtEnd && c.r == c.w && c.body.err == nil
 	if !alone || !over || c.sender != nil && !c.sender.finished() {
 		c.net.Close()
 		c.endSender()
@@ -244,4 +246,4 @@ func (t tunnel) CloseWrite() error {
 }
 
 // Trailer implements Body.
-func (c *conn) Trailer() http.Header { return c.body.trailer }
+func (c *conn) Trailer() http.Header { return c.body.Trailer }
