@@ -57,12 +57,13 @@ func TestContracts(t *testing.T) {
 	for file, lines := range map[string][]string{
 		"platformd.service": {
 			"Type=notify", "KillMode=process", "NoNewPrivileges=yes", "ProtectSystem=strict",
-			"StateDirectory=platform", "RuntimeDirectory=platform",
+			"StateDirectory=platform", "RuntimeDirectory=platform", "ReadWritePaths=/run -/sys/kernel/security/apparmor -/proc/sys/net/bridge",
 		},
 		"platformd-firewall.service": {
 			"Type=oneshot", "RemainAfterExit=yes", "Wants=network-pre.target", "Before=network-pre.target shutdown.target",
 			"DefaultDependencies=no", "ExecStart=/usr/bin/platformd restore-firewall",
 		},
+		"modules-load.conf":           {"br_netfilter"},
 		"var-lib-platform-apps.mount": {"Options=bind,nodev,nosuid", "Before=platformd.service docker.service"},
 		"sysctl.conf":                 {"net.ipv4.tcp_syncookies = 1"},
 	} {

@@ -253,6 +253,22 @@ unloaded() {
 
 data_mount() { inside grep " /data " /proc/self/mountinfo | grep nosuid | grep nodev; }
 
+bridges() { # without this wall a condition stands in the status
+    platformctl status | grep -A1 bridge-filter && return 1
+    paste -d' ' /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables | tee /tmp/bridges && [ "$(cat /tmp/bridges)" = "1 1" ]
+}
+
+resolves() { pgrep -u platform-outbound -f 'worker resolver' >/tmp/resolver && grep -E '^(CapEff|NoNewPrivs|Seccomp):' "/proc/$(head -1 /tmp/resolver)/status" | tr '\n\t' ' ' | tee /tmp/rights && grep -q 'CapEff: 0000000000000000 NoNewPrivs: 1 Seccomp: 2' /tmp/rights; }
+
+# The host answers there to itself; the app gets nothing.
+kept_in() {
+    local gateway
+    gateway=$(ip -4 -o address show br-app1 | awk '{ sub("/.*", "", $4); print $4 }') && nc_host "$gateway" || { echo "the host does not answer on $gateway"; return 1; }
+    refused nc -w 3 "$gateway" 22 -e true && platformctl drops | grep -m1 'egress:web'
+}
+
+nc_host() { timeout 5 bash -c "exec 3<>/dev/tcp/$1/22"; }
+
 updated() { sed 's/release: "1"/release: "2"/; s/hello from an app/hello from the next/' /srv/web.yaml >/srv/web2.yaml && platformctl app update web /srv/web2.yaml 2>/tmp/progress && app_page 198.51.100.1; }
 
 apps() {
@@ -265,6 +281,9 @@ apps() {
     check "AppArmor denies it to run a program from its data" denied program sh -c '/bin/busybox cp /bin/busybox /data/busybox && /data/busybox true'
     check "AppArmor denies it to write where it has no folder" denied file sh -c 'echo x > /dev/shm/../mqueue/x'
     check "no write to settings of the kernel" refused sh -c 'echo 1 > /proc/sysrq-trigger'
+    check "frames between containers of one bridge meet the firewall" bridges
+    check "the resolver of apps runs, without rights" resolves
+    check "it does not reach the host, and that is told" kept_in
     check "its data is mounted without devices and setuid" data_mount
     check "no raw socket" refused ping -c1 -W1 127.0.0.1
     check "no mount" refused mount -t tmpfs x /tmp
